@@ -1,0 +1,293 @@
+"""The command line: `repoint serve`, `repoint work`, `repoint keys …`, `repoint config`, `repoint doctor`."""
+
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from repoint import __version__, doctor
+from repoint.config import Settings, read_file
+from repoint.gateway.policy import PolicyError, parse_policy
+from repoint.logs import set_up_logs
+from repoint.main import Installation, serve, work
+from repoint.resources import keys
+from repoint.resources.call import Server
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+ALL = tuple(entry.name for entry in dataclasses.fields(Settings))
+INSTALLATION = ("data_dir", "database_url", "secret_key", "account_id", "log_level", "log_format")
+SOURCES = {
+    ParameterSource.COMMANDLINE: "flag",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "file",
+    ParameterSource.DEFAULT: "default",
+}
+
+
+def settings_options(names: Iterable[str]) -> Callable[[Function], Function]:
+    """Flags for these settings, each also read from REPOINT_* and from the TOML file of --config."""
+    wanted = set(names)
+
+    def decorate(function: Function) -> Function:
+        for entry in reversed(dataclasses.fields(Settings)):
+            if entry.name in wanted:
+                function = _option(entry)(function)
+        return click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            envvar="REPOINT_CONFIG",
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="A TOML file of settings.  [env: REPOINT_CONFIG]",
+        )(function)
+
+    return decorate
+
+
+def _option(entry: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
+    flag = f"--{entry.name.replace('_', '-')}"
+    default: Any = entry.default
+    kind: Any = type(default)
+    is_list = isinstance(default, tuple)
+    if entry.metadata["choices"]:
+        kind = click.Choice(entry.metadata["choices"])
+    elif isinstance(default, Path):
+        kind = click.Path(path_type=Path)
+    elif is_list:
+        kind = str
+    return click.option(
+        f"{flag}/--no-{flag[2:]}" if isinstance(default, bool) else flag,
+        entry.name,
+        default=default,
+        type=None if isinstance(default, bool) else kind,
+        multiple=is_list,
+        envvar=f"REPOINT_{entry.name.upper()}",
+        show_default=not is_list and default != "",
+        help=f"{entry.metadata['help']}  [env: REPOINT_{entry.name.upper()}]",
+    )
+
+
+def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = read_file(path)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    context.default_map = {**(context.default_map or {}), **values}
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """The settings these flags give; logs are set up on the way."""
+    settings = Settings(**given)
+    if not (settings.account_id.isdigit() and len(settings.account_id) == 12):  # noqa: PLR2004 - AWS's own length
+        raise click.UsageError("account-id: must be twelve digits")
+    set_up_logs(settings.log_level, settings.log_format)
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Repoint: a self-hosted server for the clients of Amazon Pinpoint.
+
+    \b
+    Start it:            repoint serve --data-dir ./data
+    Point clients at it: export AWS_ENDPOINT_URL_PINPOINT=http://127.0.0.1:8000
+    """
+
+
+@main.command("serve")
+@settings_options(ALL)
+def serve_command(**given: Any) -> None:
+    """Answer the API and deliver messages, in one command.
+
+    Prints `ready http://HOST:PORT` when it answers. The first start makes an administrator's access key and shows it,
+    once, on standard error. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun.
+
+    \b
+    More than one machine: give all the same --database-url and --secret-key, run `repoint serve --workers 0` where
+    the API is wanted and `repoint work` where delivery is.
+    """
+    try:
+        sys.exit(serve(_settings(given)))
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {given['host']}:{given['port']}: {error.strerror}"
+        ) from None
+
+
+@main.command("work")
+@settings_options(ALL)
+def work_command(**given: Any) -> None:
+    """Deliver messages for servers elsewhere that share the database."""
+    sys.exit(work(_settings(given)))
+
+
+@main.command("config")
+@settings_options(ALL)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.pass_context
+def config_command(context: click.Context, *, as_json: bool, **given: Any) -> None:
+    """Show every setting's effective value and where it comes from (secrets are masked)."""
+    rows = []
+    for entry in dataclasses.fields(Settings):
+        source = context.get_parameter_source(entry.name) or ParameterSource.DEFAULT
+        value = given[entry.name]
+        shown = "***" if entry.metadata["secret"] and value else value
+        rows.append((entry.name, shown, SOURCES.get(source, source.name.lower())))
+    if as_json:
+        document = {name: {"value": value, "source": source} for name, value, source in rows}
+        click.echo(json.dumps(document, default=str, indent=2))
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, source in rows:
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        click.echo(f"{name:<{width}}  {source:<11}  {text}")
+
+
+@main.command("doctor")
+@settings_options(ALL)
+def doctor_command(**given: Any) -> None:
+    """Check an installation: the data directory, the database, the secret key, the port, the relays.
+
+    Exits with status 1 when something needs attention.
+    """
+    findings = doctor.examine(_settings(given))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.is_fine else 'FAIL'}  {finding.subject}: {finding.text}")
+    sys.exit(0 if all(finding.is_fine for finding in findings) else 1)
+
+
+@main.group("keys")
+def keys_group() -> None:
+    """Access keys: who may sign requests, and what each may do.
+
+    They work on a running server's database as well as on a stopped one's.
+    """
+
+
+@keys_group.command("create")
+@settings_options(INSTALLATION)
+@click.option("--name", required=True, help="Who or what will use the key.")
+@click.option(
+    "--policy",
+    type=click.File("r"),
+    help="A file with an IAM policy (JSON) on mobiletargeting:* actions; without it the key may do everything.",
+)
+@click.option("--expires-in-days", type=click.IntRange(1), help="The key stops working after so many days.")
+@click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
+def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json: bool, **given: Any) -> None:
+    """Make an access key and show its secret, this once.
+
+    \b
+    Example: a key that may only send, in one application:
+      {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "mobiletargeting:SendMessages",
+       "Resource": "arn:aws:mobiletargeting:*:*:apps/APP/*"}]}
+    """
+    document = _policy(policy) if policy else keys.ADMINISTRATOR_POLICY
+
+    async def create(server: Server) -> keys.NewKey:
+        now = server.clock()
+        expires_at = now + timedelta(days=expires_in_days) if expires_in_days else None
+        return await keys.create_key(
+            server.db, server.seal, name=name, policy=document, now=now, expires_at=expires_at
+        )
+
+    _show_new_key(_run(given, create), as_json=as_json)
+
+
+@keys_group.command("list")
+@settings_options(INSTALLATION)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def keys_list(*, as_json: bool, **given: Any) -> None:
+    """List access keys: id, name, when made, when last used."""
+    found: list[keys.StoredKey] = _run(given, lambda server: keys.list_keys(server.db))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(key) for key in found], default=str, indent=2))
+        return
+    for key in found:
+        used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
+        expiry = f"  expires {key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else ""
+        click.echo(
+            f"{key.access_key_id}  {key.name:<24}  made {key.created_at:%Y-%m-%d}  used {used}{expiry}"
+        )
+
+
+@keys_group.command("rotate")
+@settings_options(INSTALLATION)
+@click.argument("access_key_id")
+@click.option("--old-works-hours", type=click.FloatRange(0), default=24, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
+def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **given: Any) -> None:
+    """Make a second key with the same name and policy; the first goes on working for a while."""
+
+    async def rotate(server: Server) -> keys.NewKey | None:
+        now = server.clock()
+        return await keys.rotate_key(
+            server.db,
+            server.seal,
+            access_key_id=access_key_id,
+            now=now,
+            old_expires_at=now + timedelta(hours=old_works_hours),
+        )
+
+    new = _run(given, rotate)
+    if new is None:
+        raise click.ClickException(f"there is no access key {access_key_id}")
+    _show_new_key(new, as_json=as_json)
+
+
+@keys_group.command("revoke")
+@settings_options(INSTALLATION)
+@click.argument("access_key_id")
+def keys_revoke(*, access_key_id: str, **given: Any) -> None:
+    """Delete an access key: requests signed with it are refused from now on."""
+    if not _run(given, lambda server: keys.revoke_key(server.db, access_key_id)):
+        raise click.ClickException(f"there is no access key {access_key_id}")
+    click.echo(f"{access_key_id} is revoked")
+
+
+def _policy(file: Any) -> dict[str, Any]:
+    text = file.read()
+    try:
+        parse_policy(text)
+    except PolicyError as error:
+        raise click.ClickException(f"policy: {error}") from None
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def _run(given: dict[str, Any], action: Callable[[Server], Any]) -> Any:
+    """Open the installation for one action."""
+    settings = _settings(given)
+    installation = Installation.open(settings)
+
+    async def run() -> Any:
+        async with installation.server() as server:
+            return await action(server)
+
+    try:
+        return asyncio.run(run())
+    finally:
+        installation.close()
+
+
+def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"AccessKeyId": key.access_key_id, "SecretAccessKey": key.secret}))
+        return
+    click.echo(f"export AWS_ACCESS_KEY_ID={key.access_key_id}")
+    click.echo(f"export AWS_SECRET_ACCESS_KEY={key.secret}")
+
+
+if __name__ == "__main__":
+    main()

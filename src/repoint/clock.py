@@ -1,0 +1,21 @@
+"""Time, as an argument: whoever needs the hour is handed a clock, so that tests and simulations can move it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+def iso8601(moment: datetime) -> str:
+    """A timestamp as Pinpoint writes it in bodies: milliseconds and a Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def epoch_milliseconds(moment: datetime) -> int:
+    """A timestamp as the event stream writes it."""
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,93 @@
+"""The settings: one list, from which the flags, the environment and the TOML file all follow.
+
+`--data-dir`, `REPOINT_DATA_DIR` and `data_dir = …` in the file mean the same; a flag beats the environment, the
+environment beats the file.
+"""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+def setting(
+    default: Any, text: str, *, secret: bool = False, unit: str = "", choices: tuple[str, ...] = ()
+) -> Any:
+    """A setting's default and what its users should know about it."""
+    metadata = {"help": text, "secret": secret, "unit": unit, "choices": choices}
+    if isinstance(default, tuple):
+        return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set."""
+
+    data_dir: Path = setting(
+        Path("repoint-data"), "Where the embedded database, the secret key and local buckets are kept."
+    )
+    host: str = setting("127.0.0.1", "The address to listen on.")
+    port: int = setting(8000, "The port to listen on; 0 takes a free one.")
+    database_url: str = setting(
+        "", "A PostgreSQL 16 or newer to use instead of the embedded one.", secret=True
+    )
+    database_connections: int = setting(8, "Connections to PostgreSQL each process may hold.")
+    secret_key: str = setting(
+        "", "64 hex digits that seal secrets at rest; made in the data directory if not given.", secret=True
+    )
+    account_id: str = setting("123456789012", "The AWS account id in ARNs: twelve digits.")
+    api_processes: int = setting(1, "Processes that answer the API.")
+    workers: int = setting(1, "Processes that deliver; 0 leaves delivery to `repoint work`.")
+    smtp_url: tuple[str, ...] = setting(
+        (),
+        "An SMTP relay, smtp[s]://user:password@host:port; several share the load. Without one, email goes to the "
+        "inbox.",
+        secret=True,
+    )
+    inbox: bool = setting(
+        True, "Show what has no provider at /inbox. Turn it off where strangers can reach the port."
+    )
+    inbox_smtp_port: int = setting(0, "A port for the inbox's SMTP server; 0 takes a free one.")
+    inbox_messages_max: int = setting(10_000, "The inbox keeps this many messages, the newest.")
+    inbox_hosts: tuple[str, ...] = setting(
+        (), "Host names, besides localhost and addresses, the inbox answers to."
+    )
+    send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
+    message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
+    event_retention_days: int = setting(90, "How long the event log is kept.")
+    rate_limits: str = setting(
+        "off",
+        "Limits on requests per second: off, or aws for the quotas of an AWS account.",
+        choices=("off", "aws"),
+    )
+    rate_limit: tuple[str, ...] = setting((), "One operation's limit per second, such as SendMessages=500.")
+    missing_variables: str = setting(
+        "empty",
+        "A template variable without a value renders as nothing (empty), or fails the message (fail).",
+        choices=("empty", "fail"),
+    )
+    drain_seconds: int = setting(30, "How long a stopping server may take to finish what it has begun.")
+    log_level: str = setting(
+        "info", "The least severe log line that is written.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = setting(
+        "json", "How log lines are written, to standard error.", choices=("json", "text")
+    )
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file.
+
+    Raises:
+        ValueError: naming a setting that does not exist, or what is not TOML.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    known = {entry.name for entry in fields(Settings)}
+    unknown = sorted(set(document) - known)
+    if unknown:
+        raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
+    return document

@@ -1,0 +1,164 @@
+"""The connections to PostgreSQL, and what callers share over them: batches of work, and cached settings."""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, LiteralString, TypeVar, cast
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from repoint.db.gather import Gatherer
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+BatchFunction = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+
+BATCH_MAX = 500
+CACHE_ENTRIES_MAX = 20_000
+RETRIES_MAX = 5
+RETRY_SECONDS = 0.05
+CONNECT_SECONDS = 10
+
+
+class DatabaseUnavailableError(Exception):
+    """PostgreSQL cannot be reached, or keeps refusing: the caller may try again later."""
+
+
+class Database:
+    """A pool of connections in autocommit, with two things on top.
+
+    `gather` lets concurrent callers of a function share one transaction. `cached` keeps what settings tables hold
+    (apps, channels, templates, access keys) in memory and still sees every committed write: each change of a setting
+    raises one counter in its own transaction, `settle` reads that counter (one query for all who ask at once), and
+    when it has moved, everything cached is forgotten.
+    """
+
+    def __init__(self, dsn: str, *, connections_max: int = 8) -> None:
+        self.dsn = dsn
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=connections_max,
+            open=False,
+            timeout=CONNECT_SECONDS,
+            kwargs={"autocommit": True, "prepare_threshold": 2},
+            check=AsyncConnectionPool.check_connection,
+        )
+        self._gatherers: dict[Any, Gatherer[Any, Any]] = {}
+        self._cache: OrderedDict[Any, Any] = OrderedDict()
+        self._generation = 0
+
+    async def open(self) -> None:
+        """Connect; fails if PostgreSQL does not answer within the time limit."""
+        await self.pool.open(wait=True, timeout=CONNECT_SECONDS * 3)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.pool.close()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit."""
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise DatabaseUnavailableError(str(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def settings_change(self) -> AsyncIterator[Connection]:
+        """A transaction that changes what `cached` may hold: every process sees it once this has committed."""
+        async with self.transaction() as connection:
+            yield connection
+            await connection.execute("UPDATE config_generation SET generation = generation + 1")
+
+    async def fetch_all(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+        """All rows of one statement."""
+        async with self.connection() as connection:
+            return await (await connection.execute(query, parameters)).fetchall()
+
+    async def fetch_one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> TupleRow | None:
+        """The first row of one statement, or None."""
+        async with self.connection() as connection:
+            return await (await connection.execute(query, parameters)).fetchone()
+
+    async def execute(self, query: LiteralString, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement; returns how many rows it touched."""
+        async with self.connection() as connection:
+            return (await connection.execute(query, parameters)).rowcount
+
+    async def gather(self, function: BatchFunction[Item, Result], item: Item) -> Result:
+        """Do `function(connection, [item, …])` in one transaction with whoever asks for the same at this moment.
+
+        `function` must be safe to run again: a batch whose connection broke, or that lost a deadlock, is repeated.
+        """
+        gatherer = self._gatherers.get(function)
+        if gatherer is None:
+
+            async def run(items: Sequence[Item]) -> Sequence[Result | Exception]:
+                return await self._run_batch(function, items)
+
+            gatherer = self._gatherers[function] = Gatherer(run, batch_max=BATCH_MAX)
+        return cast("Result", await gatherer.submit(item))
+
+    async def atomically(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Run `work` in a transaction of its own; again, when it lost a deadlock or its connection."""
+
+        async def run(connection: Connection, _: Sequence[None]) -> Sequence[Result | Exception]:
+            return [await work(connection)]
+
+        (result,) = await self._run_batch(run, [None])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def _run_batch(
+        self, function: BatchFunction[Item, Result], items: Sequence[Item]
+    ) -> Sequence[Result | Exception]:
+        for attempt in range(1, RETRIES_MAX + 1):
+            try:
+                async with self.pool.connection() as connection, connection.transaction():
+                    return await function(connection, items)
+            except (PoolTimeout, psycopg.OperationalError) as error:
+                if attempt == RETRIES_MAX or isinstance(error, PoolTimeout):
+                    return [DatabaseUnavailableError(str(error))] * len(items)
+                await asyncio.sleep(RETRY_SECONDS * 2**attempt)
+        raise AssertionError("the loop above returns")
+
+    async def settle(self) -> None:
+        """From here on, `cached` knows everything that had committed when this was called."""
+        generation = await self.gather(_read_generation, None)
+        if generation != self._generation:
+            self._generation = generation
+            self._cache.clear()
+
+    async def cached(self, loader: Callable[["Database", Any], Awaitable[Result]], key: Any) -> Result:
+        """What `loader(database, key)` returned, as of the last `settle`; absence (None) is remembered too."""
+        slot = (loader, key)
+        if slot in self._cache:
+            self._cache.move_to_end(slot)
+            return cast("Result", self._cache[slot])
+        generation = self._generation
+        value = await loader(self, key)
+        if generation == self._generation:
+            self._cache[slot] = value
+            if len(self._cache) > CACHE_ENTRIES_MAX:
+                self._cache.popitem(last=False)
+        return value
+
+
+async def _read_generation(connection: Connection, items: Sequence[None]) -> Sequence[int]:
+    """The settings' counter, read once for all who ask."""
+    row = await (await connection.execute("SELECT generation FROM config_generation")).fetchone()
+    assert row is not None
+    return [row[0]] * len(items)

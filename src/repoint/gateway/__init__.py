@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, a checked call on an operation, HTTP out. Nothing behind it knows HTTP."""

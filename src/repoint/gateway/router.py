@@ -1,0 +1,89 @@
+"""Which operation a method and a raw path name.
+
+Matching happens on the raw path, unquoting after it: a tag's ARN carries encoded slashes. Literal segments win over
+parameters, with a way back, because `templates/{name}/email` and `templates/{name}/{type}/versions` share a prefix.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from repoint.wire.exceptions import MethodNotAllowedException, NotFoundException
+from repoint.wire.model import Operation, unquote_segment
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the tree of paths."""
+
+    literals: dict[str, "Node"] = field(default_factory=dict)
+    parameter: "Node | None" = None
+    operations: dict[str, Operation] = field(default_factory=dict)
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Router:
+    """All operations' routes."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._root = Node()
+        for operation in operations:
+            self._add(operation)
+
+    def _add(self, operation: Operation) -> None:
+        node = self._root
+        names = []
+        for segment in operation.template.strip("/").split("/"):
+            if segment.startswith("{"):
+                names.append(segment.strip("{}"))
+                node.parameter = node.parameter or Node()
+                node = node.parameter
+            else:
+                node = node.literals.setdefault(segment, Node())
+        node.operations[operation.method] = operation
+        node.names[operation.method] = tuple(names)
+
+    def allowed(self, raw_path: str) -> list[str]:
+        """The methods a path answers to; empty when there is no such path."""
+        node, _ = self._find(raw_path)
+        return sorted(node.operations) if node else []
+
+    def match(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
+        """The operation and its path parameters, unquoted.
+
+        Raises:
+            NotFoundException: there is no such path.
+            MethodNotAllowedException: there is, but not with this method.
+        """
+        node, values = self._find(raw_path)
+        if node is None:
+            raise NotFoundException(f"No operation has the path {raw_path[:200]}")
+        operation = node.operations.get(method)
+        if operation is None:
+            raise MethodNotAllowedException(
+                f"{method[:20]} is not allowed here: {', '.join(sorted(node.operations))} is"
+            )
+        names = node.names[method]
+        return operation, dict(zip(names, map(unquote_segment, values), strict=True))
+
+    def _find(self, raw_path: str) -> tuple[Node | None, list[str]]:
+        segments = raw_path.removeprefix("/").split("/")
+        node, values = _walk(self._root, segments, 0)
+        if (
+            node is None and segments[-1] == ""
+        ):  # PhoneNumberValidate is documented with and without a last slash
+            return _walk(self._root, segments[:-1], 0)
+        return node, values
+
+
+def _walk(node: Node, segments: list[str], at: int) -> tuple[Node | None, list[str]]:
+    if at == len(segments):
+        return (node, []) if node.operations else (None, [])
+    literal = node.literals.get(segments[at])
+    if literal is not None:
+        found, values = _walk(literal, segments, at + 1)
+        if found is not None:
+            return found, values
+    if node.parameter is not None and segments[at]:
+        found, values = _walk(node.parameter, segments, at + 1)
+        return found, [segments[at], *values]
+    return None, []

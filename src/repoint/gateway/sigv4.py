@@ -1,0 +1,312 @@
+"""AWS Signature Version 4, verified: who signed a request, and whether it is this one.
+
+Source: AWS's "Create a signed AWS API request". Pure functions: no HTTP framework, no storage, the hour is an argument.
+"""
+
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote_to_bytes
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICES = frozenset({"mobiletargeting", "pinpoint"})
+SKEW = timedelta(minutes=5)
+EXPIRES_SECONDS_MAX = 7 * 24 * 3600
+UNSIGNED = "UNSIGNED-PAYLOAD"
+STAMP = "%Y%m%dT%H%M%SZ"
+STAMP_FORM = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
+KEYS_MAX = 4096
+FORBIDDEN = 403
+
+
+class SignatureError(Exception):
+    """The request is not signed, or not by whom it says; answered as HTTP 403 under AWS's own names."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request as it came: raw path and query, header names in lower case."""
+
+    method: str
+    raw_path: bytes
+    raw_query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request says of its signature."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    timestamp: str
+    is_presigned: bool
+    expires_seconds: int
+    headers: dict[str, str]
+
+
+class SigningKeyCache:
+    """Derived signing keys; deriving one takes four HMACs, and a key is good for a day."""
+
+    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+        self._keys: OrderedDict[tuple[str, str, str, str], bytes] = OrderedDict()
+        self._keys_max = keys_max
+
+    def get(self, secret: str, date: str, region: str, service: str) -> bytes:
+        """The key that signs requests of this day, region and service."""
+        slot = (secret, date, region, service)
+        key = self._keys.get(slot)
+        if key is None:
+            key = f"AWS4{secret}".encode()
+            for part in (date, region, service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._keys[slot] = key
+            if len(self._keys) > self._keys_max:
+                self._keys.popitem(last=False)
+        return key
+
+
+def _incomplete(message: str) -> SignatureError:
+    return SignatureError("IncompleteSignatureException", message)
+
+
+def read_claim(request: SignedRequest) -> Claim:
+    """Who says to have signed this, where and when.
+
+    Raises:
+        SignatureError: when nobody does, or not in a form AWS defines.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in request.headers:
+        name, value = raw_name.decode("latin-1"), " ".join(raw_value.decode("latin-1").split())
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        return _from_header(authorization, headers)
+    if b"X-Amz-Signature=" in request.raw_query:
+        return _from_query(request.raw_query, headers)
+    raise SignatureError("MissingAuthenticationTokenException", "Missing Authentication Token")
+
+
+def _from_header(authorization: str, headers: dict[str, str]) -> Claim:
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm[:40]}'.")
+    fields = {}
+    for part in rest.split(","):
+        name, _, value = part.strip().partition("=")
+        fields[name] = value
+    for name in ("Credential", "SignedHeaders", "Signature"):
+        if not fields.get(name):
+            raise _incomplete(f"Authorization header requires '{name}' parameter.")
+    return _claim(
+        fields["Credential"],
+        fields["SignedHeaders"],
+        fields["Signature"],
+        _stamp(headers),
+        headers,
+        expires=None,
+    )
+
+
+def _stamp(headers: dict[str, str]) -> str:
+    stamp = headers.get("x-amz-date", "")
+    if stamp:
+        return stamp
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC).strftime(STAMP)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        raise _incomplete(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
+        ) from None
+
+
+def _from_query(raw_query: bytes, headers: dict[str, str]) -> Claim:
+    fields = {}
+    for name, value in _pairs(raw_query):
+        if name.startswith("X-Amz-"):
+            if name in fields:
+                raise _incomplete(f"The parameter {name} is given twice.")
+            fields[name] = unquote_to_bytes(value).decode("latin-1")
+    if fields.get("X-Amz-Algorithm") != ALGORITHM:
+        raise _incomplete("AWS query-string parameters must include 'X-Amz-Algorithm'.")
+    for name in ("Credential", "SignedHeaders", "Signature", "Date", "Expires"):
+        if not fields.get(f"X-Amz-{name}"):
+            raise _incomplete(f"AWS query-string parameters must include 'X-Amz-{name}'.")
+    expires = fields["X-Amz-Expires"]
+    if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= EXPIRES_SECONDS_MAX:
+        raise _incomplete(f"X-Amz-Expires must be between 1 and {EXPIRES_SECONDS_MAX} seconds.")
+    return _claim(
+        fields["X-Amz-Credential"],
+        fields["X-Amz-SignedHeaders"],
+        fields["X-Amz-Signature"],
+        fields["X-Amz-Date"],
+        headers,
+        expires=int(expires),
+    )
+
+
+def _claim(
+    credential: str, signed: str, signature: str, stamp: str, headers: dict[str, str], *, expires: int | None
+) -> Claim:
+    parts = credential.rsplit("/", 4)
+    if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - key, date, region, service, terminator
+        raise _incomplete(
+            "Credential must have exactly 5 slash-delimited elements, the last of them aws4_request."
+        )
+    access_key_id, date, region, service, _ = parts
+    if service not in SERVICES:
+        raise SignatureError(
+            "InvalidSignatureException", "Credential should be scoped to correct service: 'mobiletargeting'."
+        )
+    if not STAMP_FORM.match(stamp):
+        raise _incomplete("Date must be in ISO-8601 'basic format'.")
+    if not stamp.startswith(date) or len(date) != 8:  # noqa: PLR2004 - YYYYMMDD
+        raise SignatureError(
+            "InvalidSignatureException",
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date.",
+        )
+    names = tuple(signed.split(";"))
+    _check_signed(names, headers, is_presigned=expires is not None)
+    return Claim(
+        access_key_id,
+        date,
+        region,
+        service,
+        names,
+        signature,
+        stamp,
+        expires is not None,
+        expires or 0,
+        headers,
+    )
+
+
+def _check_signed(names: tuple[str, ...], headers: dict[str, str], *, is_presigned: bool) -> None:
+    if "host" not in names:
+        raise SignatureError(
+            "InvalidSignatureException",
+            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
+        )
+    for name in headers:
+        if name.startswith("x-amz-") and name not in names and not is_presigned:
+            raise SignatureError(
+                "InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            )
+
+
+def verify(
+    request: SignedRequest, claim: Claim, secret: str, *, now: datetime, signing_keys: SigningKeyCache
+) -> None:
+    """Check the claim: its hour, the body's hash, and the signature, in constant time.
+
+    Raises:
+        SignatureError: when anything does not fit.
+    """
+    _check_time(claim, now)
+    body_hash = _body_hash(request, claim)
+    key = signing_keys.get(secret, claim.date, claim.region, claim.service)
+    scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
+    query = _canonical_query(request.raw_query, is_presigned=claim.is_presigned)
+    signed = claim.signed_headers
+    header_lines = "".join([f"{name}:{claim.headers.get(name, '')}\n" for name in signed])
+    tail = f"\n{query}\n{header_lines}\n{';'.join(signed)}\n{body_hash}"
+    for path in _canonical_paths(request.raw_path):
+        canonical = f"{request.method}\n{path}{tail}"
+        digest = hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest()
+        text = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n{digest}"
+        expected = hmac.new(key, text.encode("latin-1", "replace"), "sha256").hexdigest()
+        if hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace")):
+            return
+    raise SignatureError(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
+        "Key and signing method. Consult the service documentation for details.",
+    )
+
+
+def _check_time(claim: Claim, now: datetime) -> None:
+    try:
+        signed_at = datetime.strptime(claim.timestamp, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        raise _incomplete("Date must be in ISO-8601 'basic format'.") from None
+    lifetime = timedelta(seconds=claim.expires_seconds) if claim.is_presigned else SKEW
+    if now - signed_at > lifetime:
+        raise SignatureError(
+            "InvalidSignatureException",
+            f"Signature expired: {claim.timestamp} is now earlier than {(now - lifetime).strftime(STAMP)} "
+            f"({now.strftime(STAMP)} - {int(lifetime.total_seconds() // 60)} min.)",
+        )
+    if signed_at - now > SKEW:
+        raise SignatureError(
+            "InvalidSignatureException",
+            f"Signature not yet current: {claim.timestamp} is still later than {(now + SKEW).strftime(STAMP)} "
+            f"({now.strftime(STAMP)} + 5 min.)",
+        )
+
+
+def _body_hash(request: SignedRequest, claim: Claim) -> str:
+    declared = claim.headers.get("x-amz-content-sha256")
+    if declared == UNSIGNED or (claim.is_presigned and declared is None and not request.body):
+        return UNSIGNED if declared == UNSIGNED else hashlib.sha256(b"").hexdigest()
+    actual = hashlib.sha256(request.body).hexdigest()
+    if declared is not None and not hmac.compare_digest(
+        declared.encode("latin-1", "replace"), actual.encode()
+    ):
+        raise SignatureError(
+            "InvalidSignatureException",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        )
+    return actual
+
+
+def _canonical_paths(raw_path: bytes) -> list[str]:
+    """The path encoded once more, as every service but S3 wants it; with and without its dot segments resolved."""
+    path = raw_path.decode("latin-1") or "/"
+    plain = quote(path, safe="/~", encoding="latin-1")
+    normal = quote(_without_dots(path), safe="/~", encoding="latin-1")
+    return [plain] if plain == normal else [normal, plain]
+
+
+def _without_dots(path: str) -> str:
+    if "//" not in path and "/." not in path:
+        return path
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
+
+
+def _pairs(raw_query: bytes) -> list[tuple[str, str]]:
+    text = raw_query.decode("latin-1")
+    return [(name, value) for name, _, value in (part.partition("=") for part in text.split("&") if part)]
+
+
+def _canonical_query(raw_query: bytes, *, is_presigned: bool) -> str:
+    if not raw_query:
+        return ""
+    encoded = [
+        (quote(unquote_to_bytes(name), safe="-_.~"), quote(unquote_to_bytes(value), safe="-_.~"))
+        for name, value in _pairs(raw_query)
+        if not (is_presigned and name == "X-Amz-Signature")
+    ]
+    return "&".join([f"{name}={value}" for name, value in sorted(encoded)])

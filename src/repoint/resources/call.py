@@ -1,0 +1,66 @@
+"""One API call: who asks, where and when, and what the server has to answer it with."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from repoint.clock import Clock, iso8601
+from repoint.db import Database
+from repoint.sealing import Seal
+from repoint.wire.exceptions import BadRequestException
+from repoint.wire.paging import Page, read_page
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What every call shares; built once, in main."""
+
+    db: Database
+    seal: Seal
+    clock: Clock
+    account_id: str
+    send_deadline_seconds: int = 14_400
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One signed request, as a handler sees it."""
+
+    server: Server
+    region: str
+    access_key_name: str = "repoint"
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def db(self) -> Database:
+        """The database."""
+        return self.server.db
+
+    def now(self) -> datetime:
+        """The moment it is, by the injected clock."""
+        return self.server.clock()
+
+    def timestamp(self) -> str:
+        """The moment it is, as Pinpoint writes it."""
+        return iso8601(self.now())
+
+    def arn(self, path: str) -> str:
+        """The ARN of a resource of this account and region."""
+        return f"arn:aws:mobiletargeting:{self.region}:{self.server.account_id}:{path}"
+
+
+def new_id() -> str:
+    """An id as Pinpoint makes them: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def page_of(page_size: str | None, token: str | None, *, default: int = 100, maximum: int = 1000) -> Page:
+    """The page a caller asks for.
+
+    Raises:
+        BadRequestException: for a size that is not a number within limits, or a token not made by a previous page.
+    """
+    try:
+        return read_page(page_size, token, default=default, maximum=maximum)
+    except ValueError as error:
+        raise BadRequestException(str(error)) from None

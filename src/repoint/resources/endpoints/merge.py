@@ -1,0 +1,294 @@
+"""The endpoint table's one writer: many partial updates merged into many endpoints, set by set.
+
+The rules are Pinpoint's: what a request leaves out keeps its value; a name given null or an empty list is removed; an
+address has one active endpoint a channel; a user has at most 15 endpoints, who share the user's attributes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from repoint.db import Connection
+from repoint.wire.exceptions import BadRequestException
+
+ENDPOINTS_PER_USER_MAX = 15
+ENDPOINT_BYTES_MAX = 15 * 1024
+ROUNDS_MAX = 400
+PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointUpdate:
+    """One partial update; None is "not given". In the maps, a null value removes its name."""
+
+    app_id: str
+    endpoint_id: str
+    given_id: str
+    request_id: str
+    channel_type: str | None = None
+    address: str | None = None
+    is_active: bool = True
+    is_opted_out: bool | None = None
+    effective_at: datetime | None = None
+    user_id: str | None = None
+    attributes: dict[str, list[str] | None] | None = None
+    metrics: dict[str, float | None] | None = None
+    demographic: dict[str, str] | None = None
+    location: dict[str, Any] | None = None
+    user_attributes: dict[str, list[str] | None] | None = None
+    now: datetime | None = None
+
+    def keys(self) -> list[tuple[str, str, str]]:
+        """What two updates must not share to be merged by one statement."""
+        keys = [("endpoint", self.app_id, self.endpoint_id)]
+        if self.address is not None:
+            keys.append(("address", self.app_id, self.address))
+        if self.user_id is not None:
+            keys.append(("user", self.app_id, self.user_id))
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of one update."""
+
+    position: int
+    problem: str | None
+    is_written: bool
+    channel_type: str | None
+    takes_address: bool
+    changes_user: bool
+
+
+async def merge_endpoints(
+    connection: Connection, updates: Sequence[EndpointUpdate]
+) -> list[None | Exception]:
+    """Merge updates in order, within the caller's transaction; for `Database.gather`.
+
+    Returns, for each update, None or the BadRequestException its caller should see.
+    """
+    await _lock_users(connection, updates)
+    results: list[None | Exception] = [None] * len(updates)
+    rounds = _rounds(updates)
+    for _ in range(ROUNDS_MAX):
+        if not rounds:
+            return results
+        again = await _merge_round(connection, updates, rounds.pop(0), results)
+        if again:
+            rounds.insert(0, again)
+    raise AssertionError("updates of one batch keep losing to each other")
+
+
+def _rounds(updates: Sequence[EndpointUpdate]) -> list[list[int]]:
+    """Positions of the updates, in sets that share no endpoint, address or user; order is kept within each of them."""
+    rounds: list[list[int]] = []
+    last: dict[tuple[str, str, str], int] = {}
+    for position, update in enumerate(updates):
+        keys = update.keys()
+        number = max((last.get(key, -1) for key in keys), default=-1) + 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(position)
+        for key in keys:
+            last[key] = number
+    return rounds
+
+
+async def _lock_users(connection: Connection, updates: Sequence[EndpointUpdate]) -> None:
+    """One at a time may change who belongs to a user, or what is known of them."""
+    users = {(update.app_id, update.user_id) for update in updates if update.user_id is not None}
+    if users:
+        locks = sorted(
+            int.from_bytes(
+                hashlib.blake2b(f"{app_id}/{user_id}".encode(), digest_size=8).digest(), signed=True
+            )
+            for app_id, user_id in users
+        )
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [locks]
+        )
+
+
+async def _merge_round(
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: list[int],
+    results: list[None | Exception],
+) -> list[int]:
+    """Merge updates that do not touch each other; returns those to be tried again."""
+    written: list[EndpointUpdate] = []
+    again = []
+    merged = await _write(connection, updates, positions)
+    takers = [updates[one.position] for one in merged if one.is_written and one.takes_address]
+    if takers:
+        await _deactivate_others(connection, takers)
+    sharers = [updates[one.position] for one in merged if one.is_written and one.changes_user]
+    if sharers:
+        await _share_user_attributes(connection, sharers)
+    for one in merged:
+        update = updates[one.position]
+        if one.is_written:
+            written.append(update)
+        elif one.problem == "user" and await _evict(connection, update, one.channel_type):
+            again.append(one.position)
+        elif one.problem is None:
+            again.append(one.position)  # another process wrote this endpoint meanwhile
+        else:
+            results[one.position] = BadRequestException(_problem_text(one.problem))
+    return again
+
+
+def _problem_text(problem: str) -> str:
+    return {
+        "channel": "Missing ChannelType: a new endpoint with an Address needs one",
+        "user": f"Exceeded maximum endpoint per user count: {ENDPOINTS_PER_USER_MAX}",
+        "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
+    }[problem]
+
+
+def _item(update: EndpointUpdate, position: int) -> dict[str, Any]:
+    return {
+        "n": position,
+        "app_id": update.app_id,
+        "endpoint_id": update.endpoint_id,
+        "given_id": update.given_id,
+        "channel_type": update.channel_type,
+        "address": update.address,
+        "is_active": update.is_active,
+        "is_opted_out": update.is_opted_out,
+        "effective_at": update.effective_at or update.now,
+        "now": update.now,
+        "request_id": update.request_id,
+        "user_id": update.user_id,
+        "attributes": update.attributes,
+        "metrics": update.metrics,
+        "demographic": update.demographic,
+        "location": update.location,
+        "user_attributes": update.user_attributes,
+    }
+
+
+async def _write(
+    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int]
+) -> list[Merged]:
+    items = msgspec.json.encode([_item(updates[position], position) for position in positions]).decode()
+    cursor = await connection.execute(
+        """
+        WITH item AS (
+            SELECT * FROM json_to_recordset(%s::json) AS item (
+                n int, app_id text, endpoint_id text, given_id text, channel_type text, address text,
+                is_active boolean, is_opted_out boolean, effective_at timestamptz, now timestamptz,
+                request_id text, user_id text, attributes jsonb, metrics jsonb, demographic jsonb,
+                location jsonb, user_attributes jsonb)
+        ), merged AS (
+            SELECT i.n, i.app_id, i.endpoint_id, coalesce(e.given_id, i.given_id) AS given_id,
+                coalesce(e.revision, 0) + 1 AS revision,
+                coalesce(i.channel_type, e.channel_type) AS channel_type,
+                coalesce(i.address, e.address) AS address,
+                i.is_active,
+                coalesce(i.is_opted_out, e.is_opted_out, i.address IS NULL) AS is_opted_out,
+                coalesce(e.cohort_id, floor(random() * 100)::smallint) AS cohort_id,
+                coalesce(e.created_at, i.now) AS created_at,
+                i.effective_at, i.request_id,
+                coalesce(i.user_id, e.user_id) AS user_id,
+                CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{}')
+                     ELSE jsonb_strip_nulls(coalesce(e.attributes, '{}') || i.attributes) END AS attributes,
+                CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{}')
+                     ELSE jsonb_strip_nulls(coalesce(e.metrics, '{}') || i.metrics) END AS metrics,
+                coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{}') AS demographic,
+                coalesce(e.location || i.location, i.location, e.location, '{}') AS location,
+                CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
+                     THEN jsonb_strip_nulls(
+                         coalesce((SELECT u.user_attributes FROM endpoint u
+                                   WHERE u.app_id = i.app_id AND u.user_id = i.user_id LIMIT 1), '{}')
+                         || coalesce(i.user_attributes, '{}'))
+                     WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{}')
+                     ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{}') || i.user_attributes)
+                END AS user_attributes,
+                coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
+                    e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
+                    OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
+                ) AS takes_address,
+                i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
+                CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
+                     THEN 'channel'
+                     WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
+                          AND (SELECT count(*) FROM endpoint u
+                               WHERE u.app_id = i.app_id AND u.user_id = i.user_id) >= %s
+                     THEN 'user' END AS problem
+            FROM item i LEFT JOIN endpoint e USING (app_id, endpoint_id)
+        ), checked AS (
+            SELECT m.*, coalesce(m.problem, CASE WHEN
+                octet_length(m.attributes::text) + octet_length(m.metrics::text)
+                + octet_length(m.user_attributes::text) + octet_length(m.demographic::text)
+                + octet_length(m.location::text) + coalesce(octet_length(m.address), 0) > %s
+                THEN 'size' END) AS stop
+            FROM merged m
+        ), written AS (
+            INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
+                is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
+                demographic, location, user_attributes)
+            SELECT app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
+                is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
+                demographic, location, user_attributes
+            FROM checked WHERE stop IS NULL ORDER BY app_id, endpoint_id
+            ON CONFLICT (app_id, endpoint_id) DO UPDATE SET
+                revision = excluded.revision, channel_type = excluded.channel_type,
+                address = excluded.address, is_active = excluded.is_active,
+                is_opted_out = excluded.is_opted_out, effective_at = excluded.effective_at,
+                request_id = excluded.request_id, user_id = excluded.user_id,
+                attributes = excluded.attributes, metrics = excluded.metrics,
+                demographic = excluded.demographic, location = excluded.location,
+                user_attributes = excluded.user_attributes
+            WHERE e.revision = excluded.revision - 1
+            RETURNING app_id, endpoint_id
+        )
+        SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type, c.takes_address, c.changes_user
+        FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
+        """,
+        [items, ENDPOINTS_PER_USER_MAX, ENDPOINT_BYTES_MAX],
+    )
+    return [Merged(*row) for row in await cursor.fetchall()]
+
+
+async def _deactivate_others(connection: Connection, takers: Sequence[EndpointUpdate]) -> None:
+    """An address belongs, on its channel, to the endpoint that claimed it last."""
+    await connection.execute(
+        """UPDATE endpoint o SET is_active = false, revision = o.revision + 1
+           FROM unnest(%s::text[], %s::text[]) AS taker (app_id, endpoint_id)
+           JOIN endpoint e USING (app_id, endpoint_id)
+           WHERE o.app_id = e.app_id AND o.address = e.address AND o.channel_type IS NOT DISTINCT FROM e.channel_type
+             AND o.endpoint_id <> e.endpoint_id AND o.is_active""",
+        [[one.app_id for one in takers], [one.endpoint_id for one in takers]],
+    )
+
+
+async def _share_user_attributes(connection: Connection, sharers: Sequence[EndpointUpdate]) -> None:
+    """All endpoints of a user carry the same user attributes."""
+    await connection.execute(
+        """UPDATE endpoint o SET user_attributes = e.user_attributes, revision = o.revision + 1
+           FROM unnest(%s::text[], %s::text[]) AS sharer (app_id, endpoint_id)
+           JOIN endpoint e USING (app_id, endpoint_id)
+           WHERE o.app_id = e.app_id AND o.user_id = e.user_id AND o.endpoint_id <> e.endpoint_id
+             AND o.user_attributes <> e.user_attributes""",
+        [[one.app_id for one in sharers], [one.endpoint_id for one in sharers]],
+    )
+
+
+async def _evict(connection: Connection, update: EndpointUpdate, channel_type: str | None) -> bool:
+    """Make room for a push endpoint: the user's oldest push endpoint leaves the user and goes inactive."""
+    if channel_type not in PUSH_TYPES:
+        return False
+    cursor = await connection.execute(
+        """UPDATE endpoint SET is_active = false, user_id = NULL, user_attributes = '{}', revision = revision + 1
+           WHERE (app_id, endpoint_id) = (
+               SELECT app_id, endpoint_id FROM endpoint
+               WHERE app_id = %s AND user_id = %s AND channel_type = ANY(%s)
+               ORDER BY effective_at, endpoint_id LIMIT 1)""",
+        [update.app_id, update.user_id, PUSH_TYPES],
+    )
+    return cursor.rowcount == 1

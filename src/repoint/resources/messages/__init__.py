@@ -1,0 +1,1 @@
+"""Messages sent directly: SendMessages and SendUsersMessages."""

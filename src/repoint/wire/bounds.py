@@ -1,0 +1,83 @@
+"""Limits that AWS documents in prose but not in its service model.
+
+Sources: the developer guide's quotas page and the shapes' documentation strings. Keys are (structure, member) of the
+model; the validator compiles them in, so a handler never sees a value outside them.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Bound(NamedTuple):
+    """What one member allows: characters for a string, items for a list or map, the value of a number."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+BOUNDS: Final[dict[tuple[str, str], Bound]] = {
+    ("ADMChannelRequest", "ClientId"): Bound(1, 1024),
+    ("ADMChannelRequest", "ClientSecret"): Bound(1, 1024),
+    ("AddressConfiguration", "BodyOverride"): Bound(maximum=600_000),
+    ("ApplicationSettingsJourneyLimits", "DailyCap"): Bound(0, 100),
+    ("ApplicationSettingsJourneyLimits", "TotalCap"): Bound(0, 100),
+    ("BaiduChannelRequest", "ApiKey"): Bound(1, 1024),
+    ("BaiduChannelRequest", "SecretKey"): Bound(1, 1024),
+    ("CampaignLimits", "Daily"): Bound(0, 100),
+    ("CampaignLimits", "MaximumDuration"): Bound(minimum=60),
+    ("CampaignLimits", "MessagesPerSecond"): Bound(1, 20_000),
+    ("CampaignLimits", "Session"): Bound(minimum=0),
+    ("CampaignLimits", "Total"): Bound(0, 100),
+    ("CreateApplicationRequest", "Name"): Bound(1, 64),
+    ("CreateRecommenderConfiguration", "RecommendationsPerMessage"): Bound(1, 5),
+    ("EmailChannelRequest", "FromAddress"): Bound(1, 320),
+    ("EmailChannelRequest", "Identity"): Bound(1, 2048),
+    ("EmailTemplateRequest", "HtmlPart"): Bound(maximum=600_000),
+    ("EmailTemplateRequest", "TextPart"): Bound(maximum=600_000),
+    ("EmailTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+    ("EmailTemplateRequest", "Headers"): Bound(maximum=15),
+    ("EndpointBatchItem", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
+    ("EndpointBatchItem", "Id"): Bound(1, 1024),
+    ("EndpointBatchItem", "OptOut"): Bound(choices=("ALL", "NONE")),
+    ("EndpointBatchRequest", "Item"): Bound(maximum=100),
+    ("EndpointDemographic", "AppVersion"): Bound(maximum=50),
+    ("EndpointDemographic", "Make"): Bound(maximum=50),
+    ("EndpointDemographic", "Model"): Bound(maximum=100),
+    ("EndpointDemographic", "ModelVersion"): Bound(maximum=50),
+    ("EndpointDemographic", "Platform"): Bound(maximum=50),
+    ("EndpointDemographic", "PlatformVersion"): Bound(maximum=50),
+    ("EndpointLocation", "City"): Bound(maximum=75),
+    ("EndpointLocation", "Latitude"): Bound(-90, 90),
+    ("EndpointLocation", "Longitude"): Bound(-180, 180),
+    ("EndpointLocation", "Region"): Bound(maximum=75),
+    ("EndpointRequest", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
+    ("EndpointRequest", "OptOut"): Bound(choices=("ALL", "NONE")),
+    ("InAppTemplateRequest", "Content"): Bound(maximum=5),
+    ("InAppTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+    ("JourneyTimeframeCap", "Cap"): Bound(0, 100),
+    ("JourneyTimeframeCap", "Days"): Bound(0, 30),
+    ("MessageHeader", "Name"): Bound(1, 126),
+    ("MessageHeader", "Value"): Bound(0, 870),
+    ("MessageRequest", "Addresses"): Bound(maximum=100),
+    ("MessageRequest", "Endpoints"): Bound(maximum=100),
+    ("PublicEndpoint", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
+    ("PublicEndpoint", "OptOut"): Bound(choices=("ALL", "NONE")),
+    ("PushNotificationTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+    ("SMSTemplateRequest", "Body"): Bound(maximum=1_600),
+    ("SMSTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+    ("SendOTPMessageRequestParameters", "AllowedAttempts"): Bound(1, 5),
+    ("SendOTPMessageRequestParameters", "BrandName"): Bound(1, 20),
+    ("SendOTPMessageRequestParameters", "CodeLength"): Bound(5, 8),
+    ("SendOTPMessageRequestParameters", "ReferenceId"): Bound(1, 48),
+    ("SendOTPMessageRequestParameters", "ValidityPeriod"): Bound(5, 60),
+    ("SendUsersMessageRequest", "Users"): Bound(maximum=100),
+    ("SimpleEmail", "Headers"): Bound(maximum=15),
+    ("TagsModel", "tags"): Bound(maximum=50),
+    ("UpdateAttributesRequest", "Blacklist"): Bound(1, 250),
+    ("UpdateRecommenderConfiguration", "RecommendationsPerMessage"): Bound(1, 5),
+    ("VoiceTemplateRequest", "Body"): Bound(maximum=10_000),
+    ("VoiceTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+}
+
+NESTING_MAX: Final = 64
+MEMBERS_MAX: Final = 200_000

@@ -1,0 +1,92 @@
+"""What is done from time to time: partitions made ahead and dropped behind, old rows removed, deleted apps purged.
+
+Every worker runs it; a lock lets one at a time do so.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from psycopg import sql
+
+from repoint.db import Connection, Database
+
+logger = logging.getLogger(__name__)
+
+LOCK = 0x706572696F64
+DAYS_AHEAD = 3
+SLICE_ROWS_MAX = 10_000
+
+
+async def keep_house(db: Database, now: datetime, *, event_days: int, message_days: int) -> None:
+    """One round of everything."""
+    async with db.connection() as connection:
+        row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
+        if row is None or not row[0]:
+            return
+        try:
+            await make_partitions(connection, now)
+            await _drop_partitions(connection, now - timedelta(days=event_days))
+            await _trim_ledger(connection, now - timedelta(days=message_days))
+            await _purge_apps(connection)
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+async def make_partitions(connection: Connection, now: datetime) -> None:
+    """A partition of the event log for each of the next days, made before anything needs it."""
+    for ahead in range(DAYS_AHEAD + 1):
+        day = now.date() + timedelta(days=ahead)
+        name = f"event_{day:%Y%m%d}"
+        found = await (await connection.execute("SELECT to_regclass(%s)", [name])).fetchone()
+        if found is not None and found[0] is None:
+            statement = sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})"
+            )
+            bounds = (sql.Literal(f"{day}T00:00:00Z"), sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"))
+            await connection.execute(statement.format(sql.Identifier(name), *bounds))
+
+
+async def _drop_partitions(connection: Connection, before: datetime) -> None:
+    rows = await (
+        await connection.execute(
+            """SELECT inhrelid::regclass::text FROM pg_inherits
+               WHERE inhparent = 'event'::regclass AND inhrelid::regclass::text ~ '^event_[0-9]{8}$'"""
+        )
+    ).fetchall()
+    for (name,) in rows:
+        if name < f"event_{before:%Y%m%d}":
+            await connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+            logger.info("dropped %s", name)
+
+
+async def _trim_ledger(connection: Connection, before: datetime) -> None:
+    """Settled messages, and the content of activities nothing refers to any more."""
+    while True:
+        cursor = await connection.execute(
+            """DELETE FROM message WHERE (app_id, activity_id, endpoint_id) IN (
+                   SELECT app_id, activity_id, endpoint_id FROM message
+                   WHERE created_at < %s AND state <> 'ACCEPTED' LIMIT %s)""",
+            [before, SLICE_ROWS_MAX],
+        )
+        if cursor.rowcount < SLICE_ROWS_MAX:
+            break
+    await connection.execute(
+        """DELETE FROM activity WHERE created_at < %s AND NOT EXISTS (
+               SELECT 1 FROM outbox WHERE outbox.activity_id = activity.activity_id)""",
+        [before],
+    )
+
+
+async def _purge_apps(connection: Connection) -> None:
+    """What deleted applications have left behind, a slice at a time."""
+    for (app_id,) in await (await connection.execute("SELECT app_id FROM app_purge")).fetchall():
+        while True:
+            cursor = await connection.execute(
+                """DELETE FROM endpoint WHERE (app_id, endpoint_id) IN (
+                       SELECT app_id, endpoint_id FROM endpoint WHERE app_id = %s LIMIT %s)""",
+                [app_id, SLICE_ROWS_MAX],
+            )
+            if cursor.rowcount < SLICE_ROWS_MAX:
+                break
+        await connection.execute("DELETE FROM app_purge WHERE app_id = %s", [app_id])
+        logger.info("purged application %s", app_id)
