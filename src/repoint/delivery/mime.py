@@ -1,0 +1,227 @@
+"""Email as bytes: what all messages of one sender share is compiled once, the rest filled in for each recipient.
+
+RFC 5322 (format), 2045-2047 (MIME), 6532 (UTF-8 in headers is avoided: encoded words say the same to everyone).
+"""
+
+import base64
+import binascii
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+LINE_OCTETS_MAX = 998
+HEADER_CHARACTERS = 76
+ENCODED_WORD_OCTETS = 45  # base64 of 45 octets is 60 characters: with its wrapping a word stays within 75 (RFC 2047)
+HEADER_NAME = re.compile(r"[!-9;-~]+\Z")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\r\n]")
+BARE_NEWLINE = re.compile(rb"\r\n|\r|\n")
+ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
+
+
+class HeaderError(Exception):
+    """A header that cannot be sent as it is: its name is not one, or its value would start another."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmailParts:
+    """What all messages of one compilation share."""
+
+    from_address: str
+    reply_to: Sequence[str] = ()
+    has_text: bool = True
+    has_html: bool = True
+    headers: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledEmail:
+    """The shared bytes, with places for what each recipient has of their own."""
+
+    head: bytes
+    domain: str
+    has_text: bool
+    has_html: bool
+
+    def build(
+        self,
+        *,
+        to: str,
+        subject: str,
+        message_id: str,
+        date: datetime,
+        text: str = "",
+        html: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """One recipient's message, with CRLF line ends.
+
+        Raises:
+            HeaderError: when a header's name or value is not allowed.
+        """
+        own = [
+            self.head,
+            b"To: ",
+            address_header(to),
+            b"\r\nSubject: ",
+            encode_value(subject, len("Subject: ")),
+            f"\r\nDate: {format_datetime(date.astimezone(UTC))}".encode(),
+            f"\r\nMessage-ID: <{message_id}@{self.domain}>\r\n".encode(),
+        ]
+        own.extend(header_line(name, value) for name, value in (headers or {}).items())
+        own.append(self._body(text, html))
+        return b"".join(own)
+
+    def _body(self, text: str, html: str) -> bytes:
+        if not (self.has_text and self.has_html):
+            return part("html", html) if self.has_html else part("plain", text)
+        boundary = f"=_{secrets.token_hex(16)}".encode()  # '=_' cannot stand in quoted-printable, nor in base64
+        line = b"--" + boundary
+        return b"".join(
+            (
+                b'Content-Type: multipart/alternative; boundary="' + boundary + b'"\r\n\r\n',
+                line + b"\r\n",
+                part("plain", text),
+                b"\r\n" + line + b"\r\n",
+                part("html", html),
+                b"\r\n" + line + b"--\r\n",
+            )
+        )
+
+
+def compile_email(parts: EmailParts) -> CompiledEmail:
+    """Compile what the messages share.
+
+    Raises:
+        HeaderError: when the sender or a header cannot be sent.
+    """
+    lines = [b"MIME-Version: 1.0\r\nFrom: " + address_header(parts.from_address) + b"\r\n"]
+    if parts.reply_to:
+        lines.append(b"Reply-To: " + b",\r\n ".join(address_header(one) for one in parts.reply_to) + b"\r\n")
+    lines.extend(header_line(name, value) for name, value in parts.headers)
+    domain = split_address(parts.from_address)[1].rpartition("@")[2]
+    return CompiledEmail(b"".join(lines), ascii_domain(domain), parts.has_text, parts.has_html)
+
+
+def ascii_domain(domain: str) -> str:
+    """A domain for a Message-ID: ASCII, and never empty."""
+    try:
+        return domain.encode("idna").decode() or "localhost"
+    except UnicodeError:
+        return "localhost"
+
+
+def part(subtype: str, content: str) -> bytes:
+    """A text part in the plainest encoding that carries it: 7bit, else quoted-printable, else base64."""
+    data = BARE_NEWLINE.sub(b"\r\n", content.encode())
+    if content.isascii() and max(map(len, data.split(b"\r\n"))) <= LINE_OCTETS_MAX and "\x00" not in content:
+        encoding, body = b"7bit", data
+    elif len(content) * 5 > len(data) * 4:  # mostly ASCII: readable when encoded
+        encoding = b"quoted-printable"
+        body = BARE_NEWLINE.sub(b"\r\n", binascii.b2a_qp(data, istext=True))
+    else:
+        encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
+    kind = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode()
+    return kind + encoding + b"\r\n\r\n" + body
+
+
+def header_line(name: str, value: str) -> bytes:
+    """`Name: value`, encoded and folded.
+
+    Raises:
+        HeaderError: for a name that is not one.
+    """
+    if not HEADER_NAME.match(name):
+        raise HeaderError(f"not a header name: {name[:40]!r}")
+    return f"{name}: ".encode() + encode_value(value, len(name) + 2) + b"\r\n"
+
+
+def encode_value(value: str, used: int) -> bytes:
+    """An unstructured header value: as it is where that is safe, else in encoded words (RFC 2047), folded.
+
+    Line breaks become spaces: nothing given as a value can begin another header.
+    """
+    value = " ".join(CONTROL.sub(" ", value).split(" ")) if CONTROL.search(value) else value
+    if value.isascii() and "=?" not in value:
+        return value.encode() if len(value) + used <= HEADER_CHARACTERS else _folded(value, used)
+    return _encoded_words(value)
+
+
+def _folded(value: str, used: int) -> bytes:
+    """ASCII, broken at spaces where a line would be longer than it should; words are never broken."""
+    lines, line = [], ""
+    for word in re.split(r"(?<=\S)(?= )", value):
+        if line and len(line) + len(word) + used > HEADER_CHARACTERS and word.strip():
+            lines.append(line)
+            line, used = word, 0
+        else:
+            line += word
+    lines.append(line)
+    if any(len(one) > LINE_OCTETS_MAX - HEADER_CHARACTERS for one in lines):
+        return _encoded_words(value)
+    return "\r\n".join(lines).encode()
+
+
+def _encoded_words(value: str) -> bytes:
+    words, chunk = [], b""
+    for character in value:
+        octets = character.encode()
+        if len(chunk) + len(octets) > ENCODED_WORD_OCTETS:
+            words.append(chunk)
+            chunk = b""
+        chunk += octets
+    words.append(chunk)
+    return b"\r\n ".join(b"=?utf-8?b?" + base64.b64encode(word) + b"?=" for word in words)
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """The name, unquoted, and the mailbox of `Name <mailbox>`; people write names with commas and without quotes."""
+    name, opened, rest = address.rpartition("<")
+    if not opened:
+        return "", address.strip()
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    return name, rest.strip().removesuffix(">").strip()
+
+
+def address_header(address: str) -> bytes:
+    """`Name <a@b>` or `a@b` for a header; the name is quoted or encoded as it needs.
+
+    Raises:
+        HeaderError: when the address itself could be taken for something else.
+    """
+    name, mailbox = split_address(address)
+    if not mailbox or re.search(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]", mailbox):
+        raise HeaderError(f"not an email address: {address[:80]!r}")
+    local, at, domain = mailbox.rpartition("@")
+    if not domain.isascii():
+        mailbox = f"{local}{at}{ascii_domain(domain)}"
+    shown = mailbox.encode()
+    if not name:
+        return shown
+    if not name.isascii() or CONTROL.search(name) or "=?" in name:
+        return _encoded_words(CONTROL.sub(" ", name)) + b" <" + shown + b">"
+    if not ATEXT_WORDS.match(name):
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}" <'.encode() + shown + b">"
+    return f"{name} <".encode() + shown + b">"
+
+
+def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> bytes:
+    """A caller's own MIME message: line ends made CRLF, Bcc taken out, Date, Message-ID and To added if missing."""
+    data = BARE_NEWLINE.sub(b"\r\n", data)
+    head, blank, body = data.partition(b"\r\n\r\n")
+    kept = [line for line in re.split(rb"\r\n(?![ \t])", head) if not line.lower().startswith(b"bcc:")]
+    names = {line.partition(b":")[0].strip().lower() for line in kept}
+    if b"date" not in names:
+        kept.append(f"Date: {format_datetime(date.astimezone(UTC))}".encode())
+    if b"message-id" not in names:
+        sender = next((line for line in kept if line.lower().startswith(b"from:")), b"")
+        domain = ascii_domain(split_address(sender[5:].decode("utf-8", "replace"))[1].rpartition("@")[2])
+        kept.append(f"Message-ID: <{message_id}@{domain}>".encode())
+    if b"to" not in names:
+        kept.append(b"To: " + address_header(to))
+    return b"\r\n".join(kept) + (blank or b"\r\n\r\n") + body

@@ -1,0 +1,1 @@
+"""Who carries messages: one file or package each, strangers to each other."""

@@ -1,0 +1,156 @@
+"""Batches of email over pools of connections to several relays: shared by weight, moved on when one fails."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from repoint.delivery.provider import DeliveryStatus, Email, Outcome
+from repoint.delivery.providers.smtp.connection import SmtpConnection, SmtpError
+from repoint.delivery.providers.smtp.relay import RelaySettings
+from repoint.delivery.providers.smtp.transfer import transfer
+
+logger = logging.getLogger(__name__)
+
+CHUNK_MESSAGES_MIN = 10
+IDLE_SECONDS_MAX = 15.0
+FAILURES_BEFORE_OPEN = 3
+OPEN_SECONDS_FIRST = 2.0
+OPEN_SECONDS_MAX = 120.0
+ATTEMPTS_PER_RELAY = 2
+
+
+class Relay:
+    """One relay: its idle connections, its pace, and a breaker that leaves it alone for a while when it is down."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        self.settings = settings
+        self._idle: list[SmtpConnection] = []
+        self._slots = asyncio.Semaphore(settings.connections_max)
+        self._failures = 0
+        self._open_until = 0.0
+        self._next_at = 0.0
+        self.last_error = ""
+
+    def is_available(self, now: float) -> bool:
+        """Whether the breaker lets anything through."""
+        return now >= self._open_until
+
+    async def send(self, emails: Sequence[Email]) -> list[Outcome | None]:
+        """Send a batch over several connections; None for what was not begun."""
+        size = max(CHUNK_MESSAGES_MIN, -(-len(emails) // self.settings.connections_max))
+        chunks = [emails[start : start + size] for start in range(0, len(emails), size)]
+        results = await asyncio.gather(*(self._send_chunk(chunk) for chunk in chunks))
+        return [outcome for result in results for outcome in result]
+
+    async def _send_chunk(self, emails: Sequence[Email]) -> list[Outcome | None]:
+        outcomes: list[Outcome | None] = []
+        async with self._slots:
+            while len(outcomes) < len(emails):
+                try:
+                    connection = await self._connection()
+                except SmtpError as error:
+                    self._note_failure(error)
+                    break
+                room = max(1, self.settings.messages_per_connection_max - connection.messages_sent)
+                some = emails[len(outcomes) : len(outcomes) + room]
+                await self._keep_pace(len(some))
+                done = await transfer(connection, some)
+                outcomes.extend(done)
+                await self._give_back(connection)
+                if connection.reader.error is not None and None in done:
+                    self._note_failure(connection.reader.error)
+                    break
+                self._failures = 0
+        return outcomes + [None] * (len(emails) - len(outcomes))
+
+    async def _connection(self) -> SmtpConnection:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reader.error is None and now - connection.used_at < IDLE_SECONDS_MAX:
+                return connection
+            connection.abort()
+        return await SmtpConnection.open(self.settings)
+
+    async def _give_back(self, connection: SmtpConnection) -> None:
+        if connection.reader.error is not None:
+            connection.abort()
+        elif connection.messages_sent >= self.settings.messages_per_connection_max:
+            await connection.close()
+        else:
+            connection.used_at = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+
+    async def _keep_pace(self, messages: int) -> None:
+        """Wait for this many messages' turn, where the relay has a rate."""
+        if not self.settings.messages_per_second_max:
+            return
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next_at)
+        self._next_at = start + messages / self.settings.messages_per_second_max
+        await asyncio.sleep(start - now)
+
+    def _note_failure(self, error: SmtpError) -> None:
+        """After several failures in a row, longer and longer pauses."""
+        self.last_error = str(error)
+        self._failures += 1
+        logger.warning("SMTP relay %s: %s", self.settings.name, error)
+        if self._failures >= FAILURES_BEFORE_OPEN:
+            doubled = OPEN_SECONDS_FIRST * 2 ** min(10, self._failures - FAILURES_BEFORE_OPEN)
+            pause = min(OPEN_SECONDS_MAX, doubled)
+            self._open_until = asyncio.get_running_loop().time() + pause
+
+    async def close(self) -> None:
+        """Say goodbye on all idle connections."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.close() for connection in idle))
+
+
+class SmtpProvider:
+    """The email provider: every message is tried at each relay that is up, until one has begun to take it."""
+
+    def __init__(self, relays: Sequence[RelaySettings], *, draw: Callable[[], float] = random.random) -> None:
+        self._relays = [Relay(settings) for settings in relays]
+        self._draw = draw
+
+    @classmethod
+    def from_urls(cls, urls: Sequence[str]) -> "SmtpProvider":
+        """The provider for these relays.
+
+        Raises:
+            ValueError: for a URL that does not describe one.
+        """
+        return cls([RelaySettings.from_url(url) for url in urls])
+
+    async def send(self, emails: Sequence[Email]) -> list[Outcome]:
+        """An outcome for each, in order."""
+        outcomes: list[Outcome | None] = [None] * len(emails)
+        for relay in self._order():
+            for _ in range(ATTEMPTS_PER_RELAY):
+                left = [index for index, outcome in enumerate(outcomes) if outcome is None]
+                if not left or not relay.is_available(asyncio.get_running_loop().time()):
+                    break
+                done = await relay.send([emails[index] for index in left])
+                for index, outcome in zip(left, done, strict=True):
+                    outcomes[index] = outcome
+        reason = "; ".join(f"{relay.settings.name}: {relay.last_error or 'not available'}" for relay in self._relays)
+        nobody = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, f"451 no relay took the message: {reason}"[:500])
+        return [outcome or nobody for outcome in outcomes]
+
+    def _order(self) -> list[Relay]:
+        """All relays, drawn by weight: the first gets the batch, the others are there if it fails."""
+        left, order = list(self._relays), []
+        while left:
+            point = self._draw() * sum(relay.settings.weight for relay in left)
+            for relay in left:
+                point -= relay.settings.weight
+                if point <= 0 or relay is left[-1]:
+                    order.append(relay)
+                    left.remove(relay)
+                    break
+        return order
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(relay.close() for relay in self._relays))
