@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repoint.resources.messages.recipients import MESSAGE_MEMBERS, PUSH_TYPES, TEMPLATE_TYPES
+from repoint.resources.templates.store import decode_defaults
 
 PUSH_TEMPLATE_MEMBERS = {"GCM": "GCM", "ADM": "ADM", "BAIDU": "Baidu"}
 PUSH_PARTS = ("Title", "Body", "Action", "Url", "Sound", "MediaUrl", "ImageUrl", "ImageIconUrl", "RawContent")
@@ -48,7 +49,7 @@ def resolve(
             **own.get("Substitutions", {}),
             **personal.get("Substitutions", {}),
         },
-        defaults=(template or {}).get("DefaultSubstitutions") or {},
+        defaults=_defaults(template or {}),
         headers=_headers(own, template or {}),
         raw=_raw(own, personal),
     )
@@ -104,6 +105,11 @@ def _override(channel_type: str, parts: dict[str, str], personal: Mapping[str, A
             parts["Body"] = personal["BodyOverride"]
     if personal.get("TitleOverride"):
         parts["Subject" if channel_type == "EMAIL" else "Title"] = personal["TitleOverride"]
+
+
+def _defaults(template: Mapping[str, Any]) -> dict[str, str]:
+    text = template.get("DefaultSubstitutions")
+    return decode_defaults(text) if text else {}
 
 
 def _headers(own: Mapping[str, Any], template: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Channels: how an application reaches people, with what sender and credentials."""

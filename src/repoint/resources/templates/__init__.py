@@ -1,0 +1,1 @@
+"""Message templates: five kinds, each with versions of which one is active."""

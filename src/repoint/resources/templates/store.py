@@ -1,0 +1,204 @@
+"""The template tables."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg.errors import UniqueViolation
+from psycopg.types.json import Jsonb
+
+from repoint.db import Connection, Database
+from repoint.wire.exceptions import BadRequestException, ConflictException
+
+VERSIONS_MAX = 5_000
+TEMPLATES_MAX = 20_000
+LATEST = "latest"
+TemplateKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTemplate:
+    """One version of a template. `document` is the request it was made by, less its tags."""
+
+    name: str
+    template_type: str
+    version: int
+    active_version: int
+    latest_version: int
+    document: dict[str, Any]
+    created_at: datetime
+    modified_at: datetime
+
+
+def version_number(version: str | None) -> int | None:
+    """A version as callers name it: a number, `latest` (0), or nothing (None: the active one).
+
+    Raises:
+        BadRequestException: for anything else.
+    """
+    if version is None:
+        return None
+    if version.lower() == LATEST:
+        return 0
+    if not (version.isascii() and version.isdigit() and len(version) < 10 and int(version) > 0):  # noqa: PLR2004
+        raise BadRequestException(f"Version: must be a number or {LATEST}")
+    return int(version)
+
+
+async def load_template(db: Database, key: tuple[str, str, str, str | None]) -> StoredTemplate | None:
+    """A template's version by (region, type, name, version); for `Database.cached`."""
+    region, template_type, name, version = key
+    row = await db.fetch_one(
+        """SELECT t.name, t.template_type, v.version, t.active_version, t.latest_version, v.document, v.created_at,
+                  v.modified_at
+           FROM template t JOIN template_version v USING (region, template_type, name)
+           WHERE region = %s AND template_type = %s AND name = %s
+             AND v.version = coalesce(nullif(%s::int, 0),
+                 CASE WHEN %s::int = 0 THEN t.latest_version ELSE t.active_version END)""",
+        [region, template_type, name, version_number(version), version_number(version)],
+    )
+    return StoredTemplate(*row) if row else None
+
+
+async def lock_template(connection: Connection, key: TemplateKey) -> tuple[int, int] | None:
+    """The active and latest version of a template about to be changed; None when there is none."""
+    cursor = await connection.execute(
+        """SELECT active_version, latest_version FROM template
+           WHERE region = %s AND template_type = %s AND name = %s FOR UPDATE""",
+        list(key),
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+async def insert_template(connection: Connection, key: TemplateKey, document: dict[str, Any], now: datetime) -> None:
+    """A new template with its version 1, which is active.
+
+    Raises:
+        ConflictException: when there is one of this type and name.
+    """
+    counted = await connection.execute("SELECT count(*) FROM template WHERE region = %s", [key[0]])
+    row = await counted.fetchone()
+    if row is not None and row[0] >= TEMPLATES_MAX:
+        raise BadRequestException(f"There are {TEMPLATES_MAX} templates, as many as there may be")
+    try:
+        await connection.execute(
+            """INSERT INTO template (region, template_type, name, active_version, latest_version, created_at)
+               VALUES (%s, %s, %s, 1, 1, %s)""",
+            [*key, now],
+        )
+    except UniqueViolation:
+        raise ConflictException(f"There is a {key[1]} template named {key[2]} already") from None
+    await insert_version(connection, key, 1, document, now)
+
+
+async def insert_version(
+    connection: Connection, key: TemplateKey, version: int, document: dict[str, Any], now: datetime
+) -> None:
+    """One more version."""
+    await connection.execute(
+        """INSERT INTO template_version (region, template_type, name, version, document, created_at, modified_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        [*key, version, Jsonb(document), now, now],
+    )
+    await connection.execute(
+        "UPDATE template SET latest_version = %s WHERE region = %s AND template_type = %s AND name = %s",
+        [version, *key],
+    )
+
+
+async def replace_version(
+    connection: Connection, key: TemplateKey, version: int, document: dict[str, Any], now: datetime
+) -> None:
+    """Put new content in place of a version's."""
+    await connection.execute(
+        """UPDATE template_version SET document = %s, modified_at = %s
+           WHERE region = %s AND template_type = %s AND name = %s AND version = %s""",
+        [Jsonb(document), now, *key, version],
+    )
+
+
+async def activate(connection: Connection, key: TemplateKey, version: int) -> bool:
+    """Make a version the active one; False when there is no such version."""
+    cursor = await connection.execute(
+        """UPDATE template SET active_version = %s WHERE region = %s AND template_type = %s AND name = %s
+             AND EXISTS (SELECT 1 FROM template_version v WHERE v.region = template.region
+                 AND v.template_type = template.template_type AND v.name = template.name AND v.version = %s)""",
+        [version, *key, version],
+    )
+    return cursor.rowcount > 0
+
+
+async def delete_template(connection: Connection, key: TemplateKey) -> None:
+    """Forget a template and all its versions."""
+    await connection.execute(
+        "DELETE FROM template WHERE region = %s AND template_type = %s AND name = %s", list(key)
+    )
+
+
+async def delete_version(connection: Connection, key: TemplateKey, version: int) -> bool:
+    """Forget one version; False when there is none. The highest that is left takes over what it was."""
+    cursor = await connection.execute(
+        """DELETE FROM template_version WHERE region = %s AND template_type = %s AND name = %s AND version = %s""",
+        [*key, version],
+    )
+    if cursor.rowcount == 0:
+        return False
+    highest = await connection.execute(
+        "SELECT max(version) FROM template_version WHERE region = %s AND template_type = %s AND name = %s", list(key)
+    )
+    row = await highest.fetchone()
+    if row is None or row[0] is None:
+        await delete_template(connection, key)
+        return True
+    await connection.execute(
+        """UPDATE template SET active_version = CASE WHEN active_version = %s THEN %s ELSE active_version END
+           WHERE region = %s AND template_type = %s AND name = %s""",
+        [version, row[0], *key],
+    )
+    return True
+
+
+async def list_templates(
+    db: Database, region: str, *, prefix: str, template_type: str | None, after: tuple[str, str], limit: int
+) -> list[StoredTemplate]:
+    """Templates by name, each with its active version, after a (name, type)."""
+    rows = await db.fetch_all(
+        """SELECT t.name, t.template_type, v.version, t.active_version, t.latest_version, '{}'::jsonb, t.created_at,
+                  v.modified_at
+           FROM template t JOIN template_version v ON v.region = t.region AND v.template_type = t.template_type
+               AND v.name = t.name AND v.version = t.active_version
+           WHERE t.region = %s AND starts_with(t.name, %s) AND t.template_type = coalesce(%s, t.template_type)
+             AND (t.name, t.template_type) > (%s, %s)
+           ORDER BY t.name, t.template_type LIMIT %s""",
+        [region, prefix, template_type, *after, limit],
+    )
+    return [StoredTemplate(*row) for row in rows]
+
+
+async def list_versions(db: Database, key: TemplateKey, *, before: int, limit: int) -> list[StoredTemplate]:
+    """A template's versions below a number, newest first."""
+    rows = await db.fetch_all(
+        """SELECT t.name, t.template_type, v.version, t.active_version, t.latest_version, v.document, v.created_at,
+                  v.modified_at
+           FROM template t JOIN template_version v USING (region, template_type, name)
+           WHERE region = %s AND template_type = %s AND name = %s AND v.version < %s
+           ORDER BY v.version DESC LIMIT %s""",
+        [*key, before, limit],
+    )
+    return [StoredTemplate(*row) for row in rows]
+
+
+def decode_defaults(text: str) -> dict[str, str]:
+    """DefaultSubstitutions: a flat object of strings, as JSON in a string.
+
+    Raises:
+        BadRequestException: when it is not.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise BadRequestException(
+            "DefaultSubstitutions: must be a JSON object, in a string, of names and string values"
+        ) from None
