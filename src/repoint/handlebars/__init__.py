@@ -1,0 +1,15 @@
+"""Handlebars, in the dialect Pinpoint's templates are written in: jknack/handlebars.java's, with its string helpers.
+
+    template = compile("Hello {{capitalize name}}", escape=True)
+    template.render({"name": ["ann"]})
+
+Knows nothing of Repoint. A template can only read mappings' keys and lists' items; it reaches no Python attribute.
+"""
+
+from repoint.handlebars.errors import RenderError, TemplateError
+from repoint.handlebars.limits import DEFAULT_LIMITS, Limits
+from repoint.handlebars.template import Template, compile_template
+
+compile = compile_template  # noqa: A001 - handlebars.compile is what the field calls it
+
+__all__ = ["DEFAULT_LIMITS", "Limits", "RenderError", "Template", "TemplateError", "compile"]
