@@ -1,7 +1,8 @@
 """The embedded PostgreSQL: the server from the wheel, in the data directory, on a Unix socket nobody else can reach.
 
 Several processes may use it at once (`repoint serve`, `repoint keys …`): each holds a shared lock on a file while it
-does, and the last one to leave stops the server. The kernel drops a killed process's lock by itself.
+does, and the last one to leave stops the server. Starting and stopping are done one at a time, under a second lock. The
+kernel drops a killed process's locks by itself.
 """
 
 import fcntl
@@ -29,8 +30,9 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir / "postgres"
-        self._lock_path = data_dir / "postgres.lock"
-        self._lock: IO[str] | None = None
+        self._use_path = data_dir / "postgres.use.lock"
+        self._change_path = data_dir / "postgres.change.lock"
+        self._use: IO[str] | None = None
         self._server: Any = None
 
     @property
@@ -41,31 +43,34 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Make the database if there is none, start the server if it does not run; returns its DSN."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._lock_path.open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._server = get_server(self.folder, cleanup_mode=None, start=False)
-        self._server.ensure_pgdata_inited()
-        socket_folder = self._socket_folder()
-        self._configure(socket_folder)
-        if self._control("status") != 0:
-            log = str(self.folder / "server.log")
-            if self._control("start", "-w", "-t", str(START_SECONDS), "-l", log) != 0:
-                raise RuntimeError(f"PostgreSQL did not start: see {log}")
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        with self._change_path.open("w") as change:
+            fcntl.flock(change, fcntl.LOCK_EX)
+            self._use = self._use_path.open("w")
+            fcntl.flock(self._use, fcntl.LOCK_SH)
+            self._server = get_server(self.folder, cleanup_mode=None, start=False)
+            self._server.ensure_pgdata_inited()
+            socket_folder = self._socket_folder()
+            if self._control("status") != 0:
+                self._configure(socket_folder)
+                log = str(self.folder / "server.log")
+                if self._control("start", "-w", "-t", str(START_SECONDS), "-l", log) != 0:
+                    raise RuntimeError(f"PostgreSQL did not start: see {log}")
         return f"host={socket_folder} user=postgres dbname={DATABASE}"
 
     def stop(self) -> None:
         """Leave; stops the server if nobody else is using it."""
-        if self._lock is None:
+        if self._use is None:
             return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("PostgreSQL is left running: another process uses it")
-        else:
-            self._control("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
-        self._lock.close()
-        self._lock = None
+        with self._change_path.open("w") as change:
+            fcntl.flock(change, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("PostgreSQL is left running: another process uses it")
+            else:
+                self._control("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
+            self._use.close()
+            self._use = None
 
     def _control(self, action: str, *arguments: str) -> int:
         """Run pg_ctl, as the user the server runs as (it refuses to run as root)."""

@@ -1,0 +1,46 @@
+"""`make bench [ONLY=name]`: run the benchmarks, print a table, leave build/bench.json."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import api, rendering, smtp
+
+BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "ready": api.ready,
+    "update-endpoint": api.update_endpoint,
+    "get-endpoint": api.get_endpoint,
+    "send-messages": api.send_messages,
+    "rendering": rendering.run,
+    "smtp": smtp.run,
+}
+
+
+def line(result: dict[str, Any]) -> str:
+    ratio = f"{result['ratio']:.2f}" if result["ratio"] is not None else "-"
+    value, reference = f"{result['value']:,.6g}", result["reference_value"]
+    shown = f"{reference:,.6g}" if reference is not None else "-"
+    return f"{result['name']:<28} {value:>12} {result['unit']:<10} {ratio:>6} of {shown:>9}  {result['reference']}"
+
+
+def main() -> int:
+    only = sys.argv[1:]
+    unknown = [name for name in only if name not in BENCHMARKS]
+    if unknown:
+        print(f"no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+        return 2
+    results = []
+    for name in only or BENCHMARKS:
+        for result in BENCHMARKS[name]():
+            results.append(result)
+            print(line(result), flush=True)
+    folder = Path("build")
+    folder.mkdir(exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(results, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Pipelined email to smtp-sink, against smtp-source to the same sink (both of Postfix, where they are installed)."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvloop
+
+from repoint.delivery.provider import DeliveryStatus, Email
+from repoint.delivery.providers.smtp import SmtpProvider
+
+MESSAGES = 60_000
+CONTENT = b"From: shop@example.com\r\nSubject: Hello\r\n\r\n" + (b"y" * 70 + b"\r\n") * 28
+
+
+class Sink(asyncio.Protocol):
+    """Stands in for smtp-sink: takes everything, keeps nothing."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.buffer, self.in_data = b"", False
+        self.transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        replies = []
+        while True:
+            mark = b"\r\n.\r\n" if self.in_data else b"\r\n"
+            end = self.buffer.find(mark)
+            if end < 0:
+                break
+            line, self.buffer = self.buffer[:end], self.buffer[end + len(mark) :]
+            if self.in_data:
+                self.in_data = False
+                replies.append(b"250 ok\r\n")
+            elif line.startswith(b"DATA"):
+                self.in_data = True
+                replies.append(b"354 go\r\n")
+            else:
+                replies.append(b"250-sink\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
+        if replies:
+            self.transport.write(b"".join(replies))
+
+
+def find(name: str) -> str | None:
+    folders = (os.environ.get("SMTP_SINK_DIR", ""), "/usr/sbin", "/usr/bin", os.environ.get("PATH", ""))
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[tuple[int, bool]]:
+    port, program = free_port(), find("smtp-sink")
+    if program is None:
+        pid = os.fork()
+        if pid == 0:
+            uvloop.run(serve(port))
+            os._exit(0)
+        stop = lambda: os.kill(pid, 9)  # noqa: E731
+    else:
+        process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1000"])
+        stop = process.kill
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.02)
+    try:
+        yield port, program is not None
+    finally:
+        stop()
+
+
+async def serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+async def ours(port: int) -> float:
+    provider = SmtpProvider.from_urls(
+        [f"smtp://127.0.0.1:{port}?starttls=never&messages_per_connection_max=1000000&connections_max=8"]
+    )
+    emails = [Email("m", "shop@example.com", f"p{n}@example.com", CONTENT) for n in range(MESSAGES)]
+    await provider.send(emails[:500])
+    started = time.perf_counter()
+    outcomes = await provider.send(emails)
+    seconds = time.perf_counter() - started
+    assert all(outcome.status is DeliveryStatus.SUCCESSFUL for outcome in outcomes)
+    await provider.close()
+    return MESSAGES / seconds
+
+
+def theirs(port: int) -> float | None:
+    program = find("smtp-source")
+    if program is None:
+        return None
+    command = [program, "-d", "-s", "10", "-l", str(len(CONTENT)), "-m", str(MESSAGES), f"127.0.0.1:{port}"]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return MESSAGES / (time.perf_counter() - started) if not re.search("fatal", done.stderr) else None
+
+
+def run() -> list[dict[str, Any]]:
+    with sink() as (port, is_real):
+        value = uvloop.run(ours(port))
+        reference = theirs(port) if is_real else None
+    return [
+        {
+            "name": "SMTP client, 2 KB messages",
+            "value": value,
+            "unit": "messages/s",
+            "reference": "smtp-source -d -s 10" if reference else "smtp-source (not installed)",
+            "reference_value": reference,
+            "ratio": value / reference if reference else None,
+            "goal": 1.0,
+        }
+    ]
