@@ -44,6 +44,7 @@ from repoint.wire.model import Model
 logger = logging.getLogger(__name__)
 
 KEY_USE_SECONDS = 30
+METRICS_SECONDS = 1.0
 TEXT_CHANNELS = (
     "SMS",
     "VOICE",
@@ -191,6 +192,7 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
         )
         serving = asyncio.create_task(http.serve())
         recording = asyncio.create_task(_record_key_use(server, used_keys))
+        flushing = asyncio.create_task(_flush_metrics(metrics))
         await _listening(installation.settings.host, port, serving)
         life.ready()
         await asyncio.wait(
@@ -199,6 +201,8 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
         http.stop()
         await serving
         recording.cancel()
+        flushing.cancel()
+        metrics.flush()
         await keys.record_use(server.db, used_keys, server.clock())
 
 
@@ -221,13 +225,19 @@ async def _record_key_use(server: Server, used: set[str]) -> None:
             await keys.record_use(server.db, ids, server.clock())
 
 
+async def _flush_metrics(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(METRICS_SECONDS)
+        metrics.flush()
+
+
 def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> falcon.asgi.App:
     """The HTTP application: the API under /v1, health, metrics, the inbox."""
     app = falcon.asgi.App(cors_enable=False)
     gateway = build_gateway(server, settings, metrics, used_keys)
     app.add_route("/healthz", Health())
     app.add_route("/readyz", Readiness(server.db))
-    app.add_route("/metrics", Exposition())
+    app.add_route("/metrics", Exposition(metrics))
     if settings.inbox:
         pages.add_routes(app, server.db, server.clock, hosts=settings.inbox_hosts)
     app.add_sink(gateway.handle, "/")
@@ -345,7 +355,11 @@ class Readiness:
 class Exposition:
     """`/metrics`, for Prometheus."""
 
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
     async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """All processes' metrics."""
+        self._metrics.flush()
         response.content_type = "text/plain; version=0.0.4; charset=utf-8"
         response.data = exposition()

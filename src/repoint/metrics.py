@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -52,19 +51,23 @@ class Metrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
-        self._counters: dict[tuple[str, int], Any] = {}
-        self._histograms: dict[str, Any] = {}
+        self._answered: dict[tuple[str, int], list[float]] = {}
 
     def observe_request(self, operation: str, status: int, seconds: float) -> None:
-        """Count an answered request; label look-ups are remembered, as this runs on every one."""
-        counter = self._counters.get((operation, status))
-        if counter is None:
-            counter = self._counters[operation, status] = self.requests.labels(operation, str(status))
-        histogram = self._histograms.get(operation)
-        if histogram is None:
-            histogram = self._histograms[operation] = self.request_seconds.labels(operation)
-        counter.inc()
-        histogram.observe(seconds)
+        """Count an answered request. This runs on every one, so it only takes a note; `flush` does the sums."""
+        noted = self._answered.get((operation, status))
+        if noted is None:
+            noted = self._answered[operation, status] = []
+        noted.append(seconds)
+
+    def flush(self) -> None:
+        """Put what has been noted where other processes can read it."""
+        answered, self._answered = self._answered, {}
+        for (operation, status), noted in answered.items():
+            self.requests.labels(operation, str(status)).inc(len(noted))
+            histogram = self.request_seconds.labels(operation)
+            for seconds in noted:
+                histogram.observe(seconds)
 
 
 def exposition() -> bytes:

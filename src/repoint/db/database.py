@@ -22,6 +22,7 @@ CACHE_ENTRIES_MAX = 20_000
 RETRIES_MAX = 5
 RETRY_SECONDS = 0.05
 CONNECT_SECONDS = 10
+CONNECTION: dict[str, Any] = {"autocommit": True, "prepare_threshold": 2, "connect_timeout": CONNECT_SECONDS}
 
 
 class DatabaseUnavailableError(Exception):
@@ -45,10 +46,11 @@ class Database:
             max_size=connections_max,
             open=False,
             timeout=CONNECT_SECONDS,
-            kwargs={"autocommit": True, "prepare_threshold": 2},
-            check=AsyncConnectionPool.check_connection,
+            kwargs=CONNECTION,
+            configure=_prefer_indexes,
         )
         self._gatherers: dict[Any, Gatherer[Any, Any]] = {}
+        self._lanes: list[Lane] = []
         self._cache: OrderedDict[Any, Any] = OrderedDict()
         self._generation = 0
 
@@ -58,6 +60,8 @@ class Database:
 
     async def close(self) -> None:
         """Give the connections back."""
+        for lane in self._lanes:
+            await lane.close()
         await self.pool.close()
 
     @contextlib.asynccontextmanager
@@ -82,58 +86,62 @@ class Database:
             yield connection
             await connection.execute("UPDATE config_generation SET generation = generation + 1")
 
+    async def _run(self, query: LiteralString, parameters: Sequence[Any]) -> tuple[list[TupleRow], int]:
+        """One statement; again on another connection, when PostgreSQL has been restarted under this one."""
+        for attempt in range(1, RETRIES_MAX + 1):
+            try:
+                async with self.pool.connection() as connection:
+                    cursor = await connection.execute(query, parameters)
+                    rows = await cursor.fetchall() if cursor.description else []
+                    return rows, cursor.rowcount
+            except (PoolTimeout, psycopg.OperationalError) as error:
+                await self._before_retry(attempt, error)
+        raise AssertionError("the last retry raises")
+
     async def fetch_all(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[TupleRow]:
-        """All rows of one statement."""
-        async with self.connection() as connection:
-            return await (await connection.execute(query, parameters)).fetchall()
+        """All rows of one statement, which must be safe to repeat."""
+        return (await self._run(query, parameters))[0]
 
     async def fetch_one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> TupleRow | None:
         """The first row of one statement, or None."""
-        async with self.connection() as connection:
-            return await (await connection.execute(query, parameters)).fetchone()
+        return next(iter((await self._run(query, parameters))[0]), None)
 
     async def execute(self, query: LiteralString, parameters: Sequence[Any] = ()) -> int:
-        """Run one statement; returns how many rows it touched."""
-        async with self.connection() as connection:
-            return (await connection.execute(query, parameters)).rowcount
+        """Run one statement, which must be safe to repeat; returns how many rows it touched."""
+        return (await self._run(query, parameters))[1]
 
     async def gather(self, function: BatchFunction[Item, Result], item: Item) -> Result:
-        """Do `function(connection, [item, …])` in one transaction with whoever asks for the same at this moment.
+        """Do `function(connection, [item, …])` together with whoever asks for the same at this moment.
 
-        `function` must be safe to run again: a batch whose connection broke, or that lost a deadlock, is repeated.
+        `function` commits by itself (one statement does) and must be safe to run again: a batch whose connection broke,
+        or that lost a deadlock, is repeated.
         """
         gatherer = self._gatherers.get(function)
         if gatherer is None:
-
-            async def run(items: Sequence[Item]) -> Sequence[Result | Exception]:
-                return await self._run_batch(function, items)
-
-            gatherer = self._gatherers[function] = Gatherer(run, batch_max=BATCH_MAX)
+            lane = Lane(self, function)
+            self._lanes.append(lane)
+            gatherer = self._gatherers[function] = Gatherer(lane.run, batch_max=BATCH_MAX)
         return cast("Result", await gatherer.submit(item))
 
     async def atomically(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         """Run `work` in a transaction of its own; again, when it lost a deadlock or its connection."""
-
-        async def run(connection: Connection, _: Sequence[None]) -> Sequence[Result | Exception]:
-            return [await work(connection)]
-
-        (result,) = await self._run_batch(run, [None])
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def _run_batch(
-        self, function: BatchFunction[Item, Result], items: Sequence[Item]
-    ) -> Sequence[Result | Exception]:
         for attempt in range(1, RETRIES_MAX + 1):
             try:
                 async with self.pool.connection() as connection, connection.transaction():
-                    return await function(connection, items)
+                    return await work(connection)
             except (PoolTimeout, psycopg.OperationalError) as error:
-                if attempt == RETRIES_MAX or isinstance(error, PoolTimeout):
-                    return [DatabaseUnavailableError(str(error))] * len(items)
-                await asyncio.sleep(RETRY_SECONDS * 2**attempt)
-        raise AssertionError("the loop above returns")
+                await self._before_retry(attempt, error)
+        raise AssertionError("the last retry raises")
+
+    async def _before_retry(self, attempt: int, error: Exception) -> None:
+        """Wait a little longer each time.
+
+        Raises:
+            DatabaseUnavailableError: when it has been tried often enough.
+        """
+        if attempt == RETRIES_MAX or isinstance(error, PoolTimeout):
+            raise DatabaseUnavailableError(str(error)) from error
+        await asyncio.sleep(RETRY_SECONDS * 2**attempt)
 
     async def settle(self) -> None:
         """From here on, `cached` knows everything that had committed when this was called."""
@@ -155,6 +163,48 @@ class Database:
             if len(self._cache) > CACHE_ENTRIES_MAX:
                 self._cache.popitem(last=False)
         return value
+
+
+class Lane:
+    """A gathered function's own connection, kept: taking one from the pool for each batch would cost as much again."""
+
+    def __init__(self, db: Database, function: BatchFunction[Any, Any]) -> None:
+        self._db = db
+        self._function = function
+        self._connection: Connection | None = None
+
+    async def run(self, items: Sequence[Any]) -> Sequence[Any]:
+        """One batch, again if its connection broke or it lost a deadlock."""
+        for attempt in range(1, RETRIES_MAX + 1):
+            try:
+                return await self._function(await self._own(), items)
+            except psycopg.OperationalError as error:
+                try:
+                    await self._db._before_retry(attempt, error)  # noqa: SLF001 - one module, two classes
+                except DatabaseUnavailableError as given_up:
+                    return [given_up] * len(items)
+        raise AssertionError("the last retry returns")
+
+    async def _own(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(self._db.dsn, **CONNECTION)
+            await _prefer_indexes(self._connection)
+        return self._connection
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+async def _prefer_indexes(connection: Connection) -> None:
+    """These connections look up a few rows by key; a plan that reads a whole table is never the right one.
+
+    Without this, tables too new to have statistics are joined by scanning them.
+    """
+    await connection.execute("SET enable_hashjoin = off")
+    await connection.execute("SET enable_mergejoin = off")
+    await connection.execute("SET enable_seqscan = off")
 
 
 async def _read_generation(connection: Connection, items: Sequence[None]) -> Sequence[int]:

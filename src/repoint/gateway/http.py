@@ -195,6 +195,8 @@ class Gateway:
         parameters: Mapping[str, str],
         request: falcon.asgi.Request,
     ) -> None:
+        if key.policy.allows_everything:
+            return
         action = f"mobiletargeting:{operation.name}"
         resource = self._resource_arn(region, operation, parameters)
         context = {

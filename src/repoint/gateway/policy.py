@@ -20,6 +20,9 @@ CONDITION_KEYS = frozenset({"aws:SourceIp", "aws:CurrentTime", "aws:RequestedReg
 Test = Callable[[str], bool]
 
 
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
 class PolicyError(Exception):
     """A policy that cannot be read; says which element is at fault."""
 
@@ -55,6 +58,7 @@ class Policy:
     """A whole policy: a deny beats every allow, and what nothing allows is denied."""
 
     statements: tuple[Statement, ...]
+    allows_everything: bool = False
 
     def decide(
         self, *, action: str, resources: Sequence[str], context: Mapping[str, str] | None = None
@@ -95,7 +99,8 @@ def parse_policy(document: str | Mapping[str, Any]) -> Policy:
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise PolicyError("Statement: is required")
-    return Policy(tuple(_statement(one, f"Statement[{index}]") for index, one in enumerate(statements)))
+    compiled = tuple(_statement(one, f"Statement[{index}]") for index, one in enumerate(statements))
+    return Policy(compiled, allows_everything=statements == [EVERYTHING])
 
 
 def _statement(given: Any, where: str) -> Statement:

@@ -241,8 +241,12 @@ def verify(
 
 
 def _check_time(claim: Claim, now: datetime) -> None:
-    try:
-        signed_at = datetime.strptime(claim.timestamp, STAMP).replace(tzinfo=UTC)
+    stamp = claim.timestamp
+    try:  # by hand: strptime costs as much as checking the signature
+        signed_at = datetime(
+            int(stamp[:4]), int(stamp[4:6]), int(stamp[6:8]), int(stamp[9:11]), int(stamp[11:13]), int(stamp[13:15]),
+            tzinfo=UTC,
+        )
     except ValueError:
         raise _incomplete("Date must be in ISO-8601 'basic format'.") from None
     lifetime = timedelta(seconds=claim.expires_seconds) if claim.is_presigned else SKEW

@@ -42,10 +42,12 @@ class InboxMessage:
 async def append(connection: Connection, messages: Sequence[NewMessage]) -> list[None]:
     """Keep messages; for `Database.gather`."""
     await connection.execute(
-        """INSERT INTO inbox_message (received_at, channel_type, message_id, sender, recipient, subject, preview,
-               content)
-           SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-               %s::text[], %s::bytea[])""",
+        """WITH kept AS (
+               INSERT INTO inbox_message (received_at, channel_type, message_id, sender, recipient, subject, preview,
+                   content)
+               SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                   %s::text[], %s::bytea[]))
+           SELECT pg_notify('inbox', '')""",
         [
             [one.received_at for one in messages],
             [one.channel_type for one in messages],
@@ -57,7 +59,6 @@ async def append(connection: Connection, messages: Sequence[NewMessage]) -> list
             [one.content for one in messages],
         ],
     )
-    await connection.execute("SELECT pg_notify('inbox', '')")
     return [None] * len(messages)
 
 

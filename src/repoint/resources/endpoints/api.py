@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from repoint.db import Connection
 from repoint.resources.apps import require_app
 from repoint.resources.call import Call
 from repoint.resources.endpoints import store
 from repoint.resources.endpoints.checks import checked_update
-from repoint.resources.endpoints.merge import merge_endpoints
+from repoint.resources.endpoints.merge import EndpointUpdate, merge_endpoints, merge_in_transaction
 from repoint.resources.endpoints.names import remove_names
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException, NotFoundException
@@ -51,8 +52,8 @@ async def update_endpoints_batch(
     return accepted(call)
 
 
-async def _merge_all(connection: Any, updates: list[Any]) -> None:
-    for index, result in enumerate(await merge_endpoints(connection, updates)):
+async def _merge_all(connection: Connection, updates: list[EndpointUpdate]) -> None:
+    for index, result in enumerate(await merge_in_transaction(connection, updates)):
         if result is not None:
             raise BadRequestException(f"Item[{index}]: {result}")
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow
 
 from repoint.db import Connection
 from repoint.wire.exceptions import BadRequestException
@@ -18,6 +20,10 @@ from repoint.wire.exceptions import BadRequestException
 ENDPOINTS_PER_USER_MAX = 15
 ENDPOINT_BYTES_MAX = 15 * 1024
 ROUNDS_MAX = 400
+PROBLEMS = {
+    "channel": "Missing ChannelType: a new endpoint with an Address needs one",
+    "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
+}
 PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
 
 
@@ -64,23 +70,57 @@ class Merged:
     changes_user: bool
 
 
-async def merge_endpoints(
-    connection: Connection, updates: Sequence[EndpointUpdate]
-) -> list[None | Exception]:
-    """Merge updates in order, within the caller's transaction; for `Database.gather`.
+async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[None | Exception]:
+    """Merge updates of many callers; for `Database.gather`.
+
+    What touches only itself goes in one round trip: lock, write and commit are sent together. What must change other
+    endpoints too (another holder of the address, the user's others) is left out of it, and done in a second one.
 
     Returns, for each update, None or the BadRequestException its caller should see.
     """
-    await _lock_users(connection, updates)
     results: list[None | Exception] = [None] * len(updates)
-    rounds = _rounds(updates)
+    first, *rest = _rounds(updates)
+    async with connection.pipeline(), connection.transaction():
+        await _lock_users(connection, updates)
+        cursor = await _write(connection, updates, first, is_alone=True)
+    left = sorted(one.position for one in await _merged(cursor) if not _is_settled(one, results))
+    rounds = [left, *rest] if left else rest
+    if rounds:
+        async with connection.transaction():
+            await _lock_users(connection, updates)
+            await _merge_rounds(connection, updates, rounds, results)
+    return results
+
+
+async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[None | Exception]:
+    """Merge one caller's updates, in order, within the caller's transaction; results as `merge_endpoints`."""
+    results: list[None | Exception] = [None] * len(updates)
+    await _lock_users(connection, updates)
+    await _merge_rounds(connection, updates, _rounds(updates), results)
+    return results
+
+
+async def _merge_rounds(
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    rounds: list[list[int]],
+    results: list[None | Exception],
+) -> None:
     for _ in range(ROUNDS_MAX):
         if not rounds:
-            return results
+            return
         again = await _merge_round(connection, updates, rounds.pop(0), results)
         if again:
             rounds.insert(0, again)
     raise AssertionError("updates of one batch keep losing to each other")
+
+
+def _is_settled(one: Merged, results: list[None | Exception]) -> bool:
+    """Whether an update is done with: written, or refused for good."""
+    if one.problem in PROBLEMS:
+        results[one.position] = BadRequestException(PROBLEMS[one.problem])
+        return True
+    return one.is_written
 
 
 def _rounds(updates: Sequence[EndpointUpdate]) -> list[list[int]]:
@@ -114,15 +154,11 @@ async def _lock_users(connection: Connection, updates: Sequence[EndpointUpdate])
 
 
 async def _merge_round(
-    connection: Connection,
-    updates: Sequence[EndpointUpdate],
-    positions: list[int],
-    results: list[None | Exception],
+    connection: Connection, updates: Sequence[EndpointUpdate], positions: list[int], results: list[None | Exception]
 ) -> list[int]:
     """Merge updates that do not touch each other; returns those to be tried again."""
-    written: list[EndpointUpdate] = []
     again = []
-    merged = await _write(connection, updates, positions)
+    merged = await _merged(await _write(connection, updates, positions, is_alone=False))
     takers = [updates[one.position] for one in merged if one.is_written and one.takes_address]
     if takers:
         await _deactivate_others(connection, takers)
@@ -130,24 +166,19 @@ async def _merge_round(
     if sharers:
         await _share_user_attributes(connection, sharers)
     for one in merged:
-        update = updates[one.position]
-        if one.is_written:
-            written.append(update)
-        elif one.problem == "user" and await _evict(connection, update, one.channel_type):
-            again.append(one.position)
-        elif one.problem is None:
-            again.append(one.position)  # another process wrote this endpoint meanwhile
+        if _is_settled(one, results):
+            continue
+        if one.problem == "user" and not await _evict(connection, updates[one.position], one.channel_type):
+            results[one.position] = BadRequestException(
+                f"Exceeded maximum endpoint per user count: {ENDPOINTS_PER_USER_MAX}"
+            )
         else:
-            results[one.position] = BadRequestException(_problem_text(one.problem))
+            again.append(one.position)  # there is room now, or another process wrote this endpoint meanwhile
     return again
 
 
-def _problem_text(problem: str) -> str:
-    return {
-        "channel": "Missing ChannelType: a new endpoint with an Address needs one",
-        "user": f"Exceeded maximum endpoint per user count: {ENDPOINTS_PER_USER_MAX}",
-        "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
-    }[problem]
+async def _merged(cursor: AsyncCursor[TupleRow]) -> list[Merged]:
+    return [Merged(*row) for row in await cursor.fetchall()]
 
 
 def _item(update: EndpointUpdate, position: int) -> dict[str, Any]:
@@ -173,10 +204,11 @@ def _item(update: EndpointUpdate, position: int) -> dict[str, Any]:
 
 
 async def _write(
-    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int]
-) -> list[Merged]:
+    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int], *, is_alone: bool
+) -> AsyncCursor[TupleRow]:
+    """Write what can be written; with `is_alone`, only what needs no other endpoint changed."""
     items = msgspec.json.encode([_item(updates[position], position) for position in positions]).decode()
-    cursor = await connection.execute(
+    return await connection.execute(
         """
         WITH item AS (
             SELECT * FROM json_to_recordset(%s::json) AS item (
@@ -221,13 +253,23 @@ async def _write(
                                WHERE u.app_id = i.app_id AND u.user_id = i.user_id) >= %s
                      THEN 'user' END AS problem
             FROM item i LEFT JOIN endpoint e USING (app_id, endpoint_id)
-        ), checked AS (
-            SELECT m.*, coalesce(m.problem, CASE WHEN
-                octet_length(m.attributes::text) + octet_length(m.metrics::text)
-                + octet_length(m.user_attributes::text) + octet_length(m.demographic::text)
-                + octet_length(m.location::text) + coalesce(octet_length(m.address), 0) > %s
-                THEN 'size' END) AS stop
+        ), reaching AS (
+            SELECT m.*,
+                m.takes_address AND EXISTS (
+                    SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.address = m.address
+                      AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
+                m.changes_user AND EXISTS (
+                    SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
+                      AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user
             FROM merged m
+        ), checked AS (
+            SELECT r.*, CASE
+                WHEN r.problem IS NOT NULL THEN r.problem
+                WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
+                    + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
+                    + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > %s THEN 'size'
+                WHEN %s AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
+            FROM reaching r
         ), written AS (
             INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
                 is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
@@ -247,12 +289,11 @@ async def _write(
             WHERE e.revision = excluded.revision - 1
             RETURNING app_id, endpoint_id
         )
-        SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type, c.takes_address, c.changes_user
+        SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type, c.reaches_address, c.reaches_user
         FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
         """,
-        [items, ENDPOINTS_PER_USER_MAX, ENDPOINT_BYTES_MAX],
+        [items, ENDPOINTS_PER_USER_MAX, ENDPOINT_BYTES_MAX, is_alone],
     )
-    return [Merged(*row) for row in await cursor.fetchall()]
 
 
 async def _deactivate_others(connection: Connection, takers: Sequence[EndpointUpdate]) -> None:
