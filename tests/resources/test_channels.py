@@ -211,6 +211,22 @@ def test_a_sender_that_is_no_mailbox_is_refused(pinpoint, app_id, address):
     assert "FromAddress" in message
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "shop@example.com>",
+        "Shop <shop@example.com",
+        "a@b.example,c@d.example",
+        "a@b..c",
+    ],
+)
+def test_a_sender_that_is_almost_a_mailbox_is_refused(pinpoint, app_id, address):
+    status, message = refusal(put, pinpoint, app_id, "email", {**MAIL, "FromAddress": address})
+
+    assert status == 400
+    assert "FromAddress" in message
+
+
 def test_apns_by_certificate(pinpoint, app_id):
     channel = put(pinpoint, app_id, "apns", CERTIFICATE)
 
@@ -267,6 +283,12 @@ def test_apns_may_have_both_and_choose(pinpoint, app_id):
     assert (back["DefaultAuthenticationMethod"], back["HasTokenKey"]) == ("CERTIFICATE", True)
 
 
+@pytest.mark.parametrize("kind", ["apns", "gcm"])
+def test_a_push_channel_cannot_be_enabled_without_credentials(pinpoint, app_id, kind):
+    assert refusal(put, pinpoint, app_id, kind, {"Enabled": True})[0] == 400
+    assert put(pinpoint, app_id, kind, {"Enabled": False})["HasCredential"] is False
+
+
 def test_fcm_by_service_account_hides_it(pinpoint, app_id):
     given = {"ServiceJson": SERVICE_JSON, "DefaultAuthenticationMethod": "TOKEN"}
     channel = put(pinpoint, app_id, "gcm", given)
@@ -288,6 +310,21 @@ def test_a_service_account_must_be_a_json_object(pinpoint, app_id, text):
 
     assert status == 400
     assert "ServiceJson" in message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ApiKey": "api key", "DefaultAuthenticationMethod": "TOKEN"},
+        {"ServiceJson": SERVICE_JSON, "DefaultAuthenticationMethod": "KEY"},
+        {"ApiKey": "api key", "DefaultAuthenticationMethod": "magic"},
+    ],
+)
+def test_an_fcm_method_without_its_credentials_is_refused(pinpoint, app_id, given):
+    status, message = refusal(put, pinpoint, app_id, "gcm", given)
+
+    assert status == 400
+    assert "GCMChannelRequest" in message
 
 
 def test_a_change_of_one_process_is_seen_by_all(server, app_id):

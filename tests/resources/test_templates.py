@@ -293,6 +293,25 @@ def test_a_deleted_number_is_never_given_again(pinpoint, name):
     assert versions_of(pinpoint, name) == ["3", "1"]
 
 
+def test_after_the_latest_version_is_deleted_the_highest_left_is_the_latest(pinpoint, name):
+    create_sms(pinpoint, name, "one", "two")
+    run(pinpoint, "delete", "sms", name, Version="2")
+    run(pinpoint, "update", "sms", name, {"Body": "changed"})
+
+    assert body_of(pinpoint, name, Version="latest") == "changed"
+    assert body_of(pinpoint, name, Version="1") == "changed"
+
+
+def test_latest_can_be_made_active_after_the_highest_number_is_deleted(pinpoint, name):
+    create_sms(pinpoint, name, "one", "two", "three")
+    run(pinpoint, "delete", "sms", name, Version="3")
+    pinpoint.update_template_active_version(
+        TemplateName=name, TemplateType="SMS", TemplateActiveVersionRequest={"Version": "latest"}
+    )
+
+    assert body_of(pinpoint, name) == "two"
+
+
 def test_deleting_the_last_version_deletes_the_template(pinpoint, name):
     create_sms(pinpoint, name, "one", tags={"team": "a"})
     run(pinpoint, "delete", "sms", name, Version="1")
@@ -431,6 +450,31 @@ def test_a_text_that_is_not_handlebars_is_refused_with_its_place(pinpoint, name,
     assert "column" in message
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "place"),
+    [
+        ("push", {"APNS": {"MediaUrl": "https://example.com/{{name"}}, "APNS.MediaUrl"),
+        ("push", {"Default": {"Sound": "{{name"}}, "Default.Sound"),
+        ("email", {"Headers": [{"Name": "X-A", "Value": "a"}, {"Name": "X-B", "Value": "{{name"}]}, "Headers[1].Value"),
+    ],
+)
+def test_all_that_is_rendered_is_compiled(pinpoint, name, kind, content, place):
+    status, message = refusal(run, pinpoint, "create", kind, name, content)
+
+    assert status == 400
+    assert place in message
+
+
+@pytest.mark.parametrize(
+    "header", [{"Value": "x"}, {"Name": "X Y", "Value": "x"}, {"Name": "X:", "Value": "x"}, {"Name": "Ü"}]
+)
+def test_a_header_whose_name_cannot_be_sent_is_refused(pinpoint, name, header):
+    status, message = refusal(run, pinpoint, "create", "email", name, {"Headers": [header]})
+
+    assert status == 400
+    assert "Headers[0].Name" in message
+
+
 def test_a_refused_update_changes_nothing(pinpoint, name):
     create_sms(pinpoint, name, "one")
 
@@ -452,8 +496,18 @@ def test_in_app_text_may_hold_braces(pinpoint, name):
         ("email", {"Headers": [{"Name": "X-A", "Value": "a"}] * 16}),
         ("sms", {"Body": "x" * 1_601}),
         ("voice", {"Body": "x" * 10_001}),
+        ("push", {"Default": {"Body": "x" * 4_001}}),
+        ("push", {"ADM": {"Body": "x" * 6_001}}),
         ("in_app", {"Content": [{}] * 6}),
     ],
 )
 def test_content_beyond_its_documented_limit_is_refused(pinpoint, name, kind, content):
     assert refusal(run, pinpoint, "create", kind, name, content)[0] == 400
+
+
+def test_the_template_keeps_its_date_while_versions_get_their_own(pinpoint, name):
+    create_sms(pinpoint, name, "one", "two")
+    first, second = (run(pinpoint, "get", "sms", name, Version=number) for number in "12")
+
+    assert first["CreationDate"] == second["CreationDate"]
+    assert first["LastModifiedDate"] < second["LastModifiedDate"]

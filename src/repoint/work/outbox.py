@@ -57,7 +57,7 @@ async def claim(db: Database, now: datetime, limit: int) -> list[Leased]:
                      attempts, expires_at""",
         [now + timedelta(seconds=LEASE_SECONDS), now, limit],
     )
-    return [Leased(*row) for row in rows]
+    return sorted((Leased(*row) for row in rows), key=lambda leased: leased.outbox_id)
 
 
 async def extend(db: Database, outbox_ids: Sequence[int], now: datetime) -> None:

@@ -64,18 +64,20 @@ def _deleter(channel_type: str) -> Handler:
 def _merged(call: Call, app_id: str, kind: Kind, stored: Channel | None, given: dict[str, Any]) -> Channel:
     """What is stored, with the request's members over it: a PUT that only enables keeps the credentials."""
     before = stored.settings if stored else {}
-    secrets_before = open_credentials(call.server.seal, app_id, stored)
+    is_enabled = given.get("Enabled", stored.is_enabled if stored else True)
     values = {name: value for name, value in given.items() if name != "Enabled"}
+    merged = {**before, **open_credentials(call.server.seal, app_id, stored), **values}
+    kept = {name: value for name, value in merged.items() if value != ""}  # an empty text forgets the value
     try:
-        check(kind, values, {**before, **secrets_before, **values})
+        check(kind, values, kept, is_enabled=is_enabled)
     except BadRequestException as error:
         raise BadRequestException(f"{kind.request_member}.{error.message}") from None
-    secrets = secrets_before | {name: value for name, value in values.items() if name in kind.secrets}
+    secrets = {name: value for name, value in kept.items() if name in kind.secrets}
     now = call.now()
     return Channel(
         channel_type=kind.channel_type,
-        is_enabled=given.get("Enabled", stored.is_enabled if stored else True),
-        settings=before | {name: value for name, value in values.items() if name not in kind.secrets},
+        is_enabled=is_enabled,
+        settings={name: value for name, value in kept.items() if name not in kind.secrets},
         credentials=seal_credentials(call.server.seal, app_id, kind.channel_type, secrets),
         version=stored.version + 1 if stored else 1,
         created_at=stored.created_at if stored else now,

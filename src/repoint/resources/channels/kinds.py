@@ -5,28 +5,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from repoint.wire.exceptions import BadRequestException
 
-MAILBOX = re.compile(r"(?:[^<>\r\n]*<)?[^\s@<>\x00-\x1f]+@[^\s@<>\x00-\x1f]+>?\Z")
+LABEL = r"[^\s@<>(),;:\\\"\[\].\x00-\x1f\x7f]{1,63}"
+ADDRESS = rf"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]{{1,64}}@{LABEL}(?:\.{LABEL})*"
+MAILBOX = re.compile(rf"(?:[^<>\x00-\x1f\x7f]*<{ADDRESS}>|{ADDRESS})\Z")
+IDENTIFIERS = frozenset({"BundleId", "TeamId"})
 APNS_SECRETS = frozenset({"Certificate", "PrivateKey", "TokenKey"})
-APNS_PAIRS = {
+APNS_METHODS: Mapping[str, tuple[str, ...]] = {
     "CERTIFICATE": ("Certificate", "PrivateKey"),
     "KEY": ("BundleId", "TeamId", "TokenKey", "TokenKeyId"),
     "TOKEN": ("BundleId", "TeamId", "TokenKey", "TokenKeyId"),
 }
-APNS_METHODS = ("CERTIFICATE", "KEY", "TOKEN")
-GCM_METHODS = ("KEY", "TOKEN")
+GCM_METHODS: Mapping[str, tuple[str, ...]] = {"KEY": ("ApiKey",), "TOKEN": ("ServiceJson",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of channel."""
+    """One kind of channel. `methods` are its ways to authenticate, each with the members it needs."""
 
     channel_type: str
     request_member: str
     secrets: frozenset[str] = field(default=frozenset())
     shown: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
+    methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     credential: str = ""
 
 
@@ -63,7 +67,7 @@ KINDS = {
 MESSAGES_PER_SECOND = 20
 
 
-def check(kind: Kind, given: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+def check(kind: Kind, given: Mapping[str, Any], merged: Mapping[str, Any], *, is_enabled: bool) -> None:
     """Refuse what cannot work: `given` is the request, `merged` what would be stored.
 
     Raises:
@@ -72,28 +76,34 @@ def check(kind: Kind, given: Mapping[str, Any], merged: Mapping[str, Any]) -> No
     method = given.get("DefaultAuthenticationMethod")
     if method is not None and method.upper() not in kind.methods:
         raise BadRequestException(f"DefaultAuthenticationMethod: must be one of {', '.join(kind.methods)}")
-    if kind.methods == APNS_METHODS:
-        _check_apns(given, merged)
+    if kind.methods:
+        _check_methods(kind, given, merged, is_enabled=is_enabled)
     if "FromAddress" in given and not MAILBOX.match(given["FromAddress"]):
         raise BadRequestException("FromAddress: must be an email address, or a name and <address>")
-    if "ServiceJson" in given:
+    if given.get("ServiceJson"):
         _check_service_json(given["ServiceJson"])
 
 
-def _check_apns(given: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
-    """A certificate comes with its key; a token key with what it signs for."""
-    wanted = {method for method, names in APNS_PAIRS.items() if given.keys() & (set(names) - {"BundleId", "TeamId"})}
-    if "DefaultAuthenticationMethod" in given:
-        wanted.add(given["DefaultAuthenticationMethod"].upper())
-    for method in sorted(wanted):
-        for name in APNS_PAIRS[method]:
+def _check_methods(kind: Kind, given: Mapping[str, Any], merged: Mapping[str, Any], *, is_enabled: bool) -> None:
+    """A certificate comes with its key, a token key with what it signs for; an enabled channel can authenticate.
+
+    Pinpoint does not fall back from one method to the other, so it is the default method that has to be complete.
+    """
+    named = {name for name, value in given.items() if value} - IDENTIFIERS
+    wanted = [method for method, names in kind.methods.items() if named & set(names)]
+    if is_enabled or "DefaultAuthenticationMethod" in given:
+        wanted.append((merged.get("DefaultAuthenticationMethod") or default_method(kind, merged)).upper())
+    for method in wanted:
+        for name in kind.methods[method]:
             if not merged.get(name):
                 raise BadRequestException(f"{name}: is required for authentication by {method.lower()}")
 
 
 def _check_service_json(text: str) -> None:
-    if not text.lstrip().startswith("{"):
-        raise BadRequestException("ServiceJson: must be the JSON of a service account")
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise BadRequestException("ServiceJson: must be the JSON of a service account") from None
 
 
 def specifics(kind: Kind, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:

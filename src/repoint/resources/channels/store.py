@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from repoint.db import Connection, Database
 from repoint.sealing import Seal
+from repoint.wire.exceptions import NotFoundException
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,16 @@ async def load_channels(db: Database, app_id: str) -> dict[str, Channel]:
 
 
 async def lock_channel(connection: Connection, app_id: str, channel_type: str) -> Channel | None:
-    """A channel about to be changed, within the change's transaction."""
-    await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR UPDATE", [app_id])
+    """A channel about to be changed, within the change's transaction.
+
+    The application's row is the lock, since the channel may not be there yet; endpoints may be written meanwhile.
+
+    Raises:
+        NotFoundException: when the application has just been deleted.
+    """
+    app = await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR NO KEY UPDATE", [app_id])
+    if await app.fetchone() is None:
+        raise NotFoundException("Application not found")
     cursor = await connection.execute(
         """SELECT channel_type, is_enabled, settings, credentials, version, created_at, modified_at, modified_by
            FROM channel WHERE app_id = %s AND channel_type = %s""",

@@ -90,15 +90,14 @@ def _updater(template_type: str) -> Handler:
             versions = await store.lock_template(connection, key)
             if versions is None:
                 raise _missing()
-            _, latest = versions
-            if number not in (None, 0, latest):
-                raise BadRequestException(f"version: only the latest version, {latest}, can be updated")
+            if number not in (None, 0, versions.latest):
+                raise BadRequestException(f"version: only the latest version, {versions.latest}, can be updated")
             if not makes_new:
-                await store.replace_version(connection, key, latest, content, call.now())
-            elif latest >= store.VERSIONS_MAX:
+                await store.replace_version(connection, key, versions.latest, content, call.now())
+            elif versions.kept >= store.VERSIONS_MAX:
                 raise BadRequestException(f"A template has at most {store.VERSIONS_MAX} versions")
             else:
-                await store.insert_version(connection, key, latest + 1, content, call.now())
+                await store.insert_version(connection, key, versions.highest + 1, content, call.now())
         return _accepted(call)
 
     return update_template
@@ -114,7 +113,7 @@ def _deleter(template_type: str) -> Handler:
                 raise _missing()
             if number is None:
                 await store.delete_template(connection, key)
-            elif not await store.delete_version(connection, key, number or versions[1]):
+            elif not await store.delete_version(connection, key, number or versions.latest):
                 raise _missing()
             if await store.lock_template(connection, key) is None:
                 await tags.delete_tags(connection, _arn(call, template_type, request["TemplateName"]))
@@ -139,13 +138,13 @@ async def list_templates(call: Call, request: shapes.ListTemplatesRequest) -> sh
         limit=page.size + 1,
     )
     shown, token = split_page(found, page, lambda template: [template.name, template.template_type])
-    answer: dict[str, Any] = {"Item": [_listed(call, template) for template in shown]}
+    answer: dict[str, Any] = {"Item": [_listed(template) for template in shown]}
     return cast("shapes.TemplatesResponse", answer | ({"NextToken": token} if token else {}))
 
 
-def _listed(call: Call, stored: StoredTemplate) -> dict[str, Any]:
+def _listed(stored: StoredTemplate) -> dict[str, Any]:
+    """What a list says of a template; its ARN, tags and description are left to Get (Pinpoint's API reference)."""
     return {
-        "Arn": _arn(call, stored.template_type, stored.name),
         "CreationDate": iso8601(stored.created_at),
         "LastModifiedDate": iso8601(stored.modified_at),
         "TemplateName": stored.name,
@@ -203,7 +202,7 @@ async def update_template_active_version(
         raise BadRequestException("Version: is required")
     async with call.db.settings_change() as connection:
         versions = await store.lock_template(connection, key)
-        if versions is None or not await store.activate(connection, key, number or versions[1]):
+        if versions is None or not await store.activate(connection, key, number or versions.latest):
             raise _missing()
     return cast("shapes.MessageBody", _accepted(call))
 

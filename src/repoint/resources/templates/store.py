@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg.errors import UniqueViolation
@@ -17,9 +17,21 @@ LATEST = "latest"
 TemplateKey = tuple[str, str, str]
 
 
+class Versions(NamedTuple):
+    """A template's version numbers. `highest` was once given, and is never given again; `latest` is still there."""
+
+    active: int
+    latest: int
+    highest: int
+    kept: int
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTemplate:
-    """One version of a template. `document` is the request it was made by, less its tags."""
+    """One version of a template. `document` is the request it was made by, less its tags.
+
+    `created_at` is the template's own moment, but where versions are listed: there it is the version's.
+    """
 
     name: str
     template_type: str
@@ -50,26 +62,38 @@ async def load_template(db: Database, key: tuple[str, str, str, str | None]) -> 
     """A template's version by (region, type, name, version); for `Database.cached`."""
     region, template_type, name, version = key
     row = await db.fetch_one(
-        """SELECT t.name, t.template_type, v.version, t.active_version, t.latest_version, v.document, v.created_at,
+        """SELECT t.name, t.template_type, v.version, t.active_version, t.latest_version, v.document, t.created_at,
                   v.modified_at
            FROM template t JOIN template_version v USING (region, template_type, name)
            WHERE region = %s AND template_type = %s AND name = %s
-             AND v.version = coalesce(nullif(%s::int, 0),
-                 CASE WHEN %s::int = 0 THEN t.latest_version ELSE t.active_version END)""",
+             AND (%s::int = 0 OR v.version = coalesce(%s::int, t.active_version))
+           ORDER BY v.version DESC LIMIT 1""",
         [region, template_type, name, version_number(version), version_number(version)],
     )
     return StoredTemplate(*row) if row else None
 
 
-async def lock_template(connection: Connection, key: TemplateKey) -> tuple[int, int] | None:
-    """The active and latest version of a template about to be changed; None when there is none."""
+async def lock_template(connection: Connection, key: TemplateKey) -> Versions | None:
+    """The versions of a template about to be changed; None when there is none.
+
+    They are counted by a second statement: it sees what whoever held the lock before has committed.
+    """
     cursor = await connection.execute(
         """SELECT active_version, latest_version FROM template
            WHERE region = %s AND template_type = %s AND name = %s FOR UPDATE""",
         list(key),
     )
     row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
+    if row is None:
+        return None
+    counted = await connection.execute(
+        """SELECT max(version), count(*) FROM template_version
+           WHERE region = %s AND template_type = %s AND name = %s""",
+        list(key),
+    )
+    left = await counted.fetchone()
+    assert left is not None
+    return Versions(active=row[0], latest=left[0], highest=row[1], kept=left[1])
 
 
 async def insert_template(connection: Connection, key: TemplateKey, document: dict[str, Any], now: datetime) -> None:
@@ -132,9 +156,7 @@ async def activate(connection: Connection, key: TemplateKey, version: int) -> bo
 
 async def delete_template(connection: Connection, key: TemplateKey) -> None:
     """Forget a template and all its versions."""
-    await connection.execute(
-        "DELETE FROM template WHERE region = %s AND template_type = %s AND name = %s", list(key)
-    )
+    await connection.execute("DELETE FROM template WHERE region = %s AND template_type = %s AND name = %s", list(key))
 
 
 async def delete_version(connection: Connection, key: TemplateKey, version: int) -> bool:
