@@ -54,6 +54,7 @@ class Settings:
         (), "Host names, besides localhost and addresses, the inbox answers to."
     )
     send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
+    lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
     event_retention_days: int = setting(90, "How long the event log is kept.")
     rate_limits: str = setting(

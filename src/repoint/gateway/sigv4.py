@@ -1,6 +1,9 @@
 """AWS Signature Version 4, verified: who signed a request, and whether it is this one.
 
 Source: AWS's "Create a signed AWS API request". Pure functions: no HTTP framework, no storage, the hour is an argument.
+
+Access keys here are long-lived ones, without session tokens. A client that sends an X-Amz-Security-Token must sign it,
+like any other x-amz-* header or query parameter; what it says is not looked at.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import product
 from urllib.parse import quote, unquote_to_bytes
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -20,8 +24,10 @@ EXPIRES_SECONDS_MAX = 7 * 24 * 3600
 UNSIGNED = "UNSIGNED-PAYLOAD"
 STAMP = "%Y%m%dT%H%M%SZ"
 STAMP_FORM = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
+ACCESS_KEY_ID_FORM = re.compile(r"\w{1,128}", re.ASCII)
+REGION_FORM = re.compile(r"[a-z0-9-]{1,64}")
+HEADER_NAMES_FORM = re.compile(r"[a-z0-9!#$%&'*+.^_`|~;-]+")  # RFC 9110's tokens, in lower case
 KEYS_MAX = 4096
-FORBIDDEN = 403
 
 
 class SignatureError(Exception):
@@ -93,7 +99,8 @@ def read_claim(request: SignedRequest) -> Claim:
     """
     headers: dict[str, str] = {}
     for raw_name, raw_value in request.headers:
-        name, value = raw_name.decode("latin-1"), " ".join(raw_value.decode("latin-1").split())
+        # Folded as bytes: as characters, half of a UTF-8 letter could pass for a space.
+        name, value = raw_name.decode("latin-1"), b" ".join(raw_value.split()).decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     authorization = headers.get("authorization")
     if authorization is not None:
@@ -129,7 +136,9 @@ def _stamp(headers: dict[str, str]) -> str:
     if stamp:
         return stamp
     try:
-        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC).strftime(STAMP)
+        moment = parsedate_to_datetime(headers.get("date", ""))
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment  # RFC 5322's -0000 is UTC too
+        return moment.strftime(STAMP)
     except (TypeError, ValueError, IndexError, OverflowError):
         raise _incomplete(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
@@ -170,6 +179,14 @@ def _claim(
             "Credential must have exactly 5 slash-delimited elements, the last of them aws4_request."
         )
     access_key_id, date, region, service, _ = parts
+    if not ACCESS_KEY_ID_FORM.fullmatch(access_key_id):
+        raise SignatureError(
+            "UnrecognizedClientException", "The security token included in the request is invalid."
+        )
+    if not REGION_FORM.fullmatch(region):
+        raise SignatureError(
+            "InvalidSignatureException", "Credential should be scoped to a valid region."
+        )
     if service not in SERVICES:
         raise SignatureError(
             "InvalidSignatureException", "Credential should be scoped to correct service: 'mobiletargeting'."
@@ -181,6 +198,8 @@ def _claim(
             "InvalidSignatureException",
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date.",
         )
+    if not HEADER_NAMES_FORM.fullmatch(signed):
+        raise _incomplete("SignedHeaders must be lower-case header names, separated by semicolons.")
     names = tuple(signed.split(";"))
     _check_signed(names, headers, is_presigned=expires is not None)
     return Claim(
@@ -222,12 +241,12 @@ def verify(
     body_hash = _body_hash(request, claim)
     key = signing_keys.get(secret, claim.date, claim.region, claim.service)
     scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
-    query = _canonical_query(request.raw_query, is_presigned=claim.is_presigned)
     signed = claim.signed_headers
     header_lines = "".join([f"{name}:{claim.headers.get(name, '')}\n" for name in signed])
-    tail = f"\n{query}\n{header_lines}\n{';'.join(signed)}\n{body_hash}"
-    for path in _canonical_paths(request.raw_path):
-        canonical = f"{request.method}\n{path}{tail}"
+    tail = f"{header_lines}\n{';'.join(signed)}\n{body_hash}"
+    queries = _canonical_queries(request.raw_query, is_presigned=claim.is_presigned)
+    for path, query in product(_canonical_paths(request.raw_path), queries):
+        canonical = f"{request.method}\n{path}\n{query}\n{tail}"
         digest = hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest()
         text = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n{digest}"
         expected = hmac.new(key, text.encode("latin-1", "replace"), "sha256").hexdigest()
@@ -266,8 +285,8 @@ def _check_time(claim: Claim, now: datetime) -> None:
 
 def _body_hash(request: SignedRequest, claim: Claim) -> str:
     declared = claim.headers.get("x-amz-content-sha256")
-    if declared == UNSIGNED or (claim.is_presigned and declared is None and not request.body):
-        return UNSIGNED if declared == UNSIGNED else hashlib.sha256(b"").hexdigest()
+    if declared == UNSIGNED:
+        return UNSIGNED
     actual = hashlib.sha256(request.body).hexdigest()
     if declared is not None and not hmac.compare_digest(
         declared.encode("latin-1", "replace"), actual.encode()
@@ -305,12 +324,22 @@ def _pairs(raw_query: bytes) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (part.partition("=") for part in text.split("&") if part)]
 
 
-def _canonical_query(raw_query: bytes, *, is_presigned: bool) -> str:
+def _canonical_queries(raw_query: bytes, *, is_presigned: bool) -> list[str]:
+    """The query encoded as AWS documents it, and as it was sent: some SDKs sign what they send, however encoded."""
     if not raw_query:
-        return ""
-    encoded = [
+        return [""]
+    parts = raw_query.decode("latin-1").split("&")
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in parts)]
+    if is_presigned:
+        pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
+    sent = sorted(pairs)
+    encoded = sorted(
         (quote(unquote_to_bytes(name), safe="-_.~"), quote(unquote_to_bytes(value), safe="-_.~"))
-        for name, value in _pairs(raw_query)
-        if not (is_presigned and name == "X-Amz-Signature")
-    ]
-    return "&".join([f"{name}={value}" for name, value in sorted(encoded)])
+        for name, value in pairs
+        if name or value
+    )
+    return [_joined(encoded)] if encoded == sent else [_joined(encoded), _joined(sent)]
+
+
+def _joined(pairs: list[tuple[str, str]]) -> str:
+    return "&".join([f"{name}={value}" for name, value in pairs])

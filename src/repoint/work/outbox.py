@@ -13,8 +13,6 @@ import msgspec
 
 from repoint.db import Connection, Database
 
-LEASE_SECONDS = 30
-
 
 @dataclass(frozen=True, slots=True)
 class Leased:
@@ -47,7 +45,7 @@ class Settled:
     retry_at: datetime | None
 
 
-async def claim(db: Database, now: datetime, limit: int) -> list[Leased]:
+async def claim(db: Database, now: datetime, limit: int, *, lease_seconds: float) -> list[Leased]:
     """Lease up to `limit` due messages, the longest due first."""
     rows = await db.fetch_all(
         """UPDATE outbox SET due_at = %s, attempts = attempts + 1
@@ -55,16 +53,16 @@ async def claim(db: Database, now: datetime, limit: int) -> list[Leased]:
                SELECT outbox_id FROM outbox WHERE due_at <= %s ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
            RETURNING outbox_id, app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
                      attempts, expires_at""",
-        [now + timedelta(seconds=LEASE_SECONDS), now, limit],
+        [now + timedelta(seconds=lease_seconds), now, limit],
     )
     return sorted((Leased(*row) for row in rows), key=lambda leased: leased.outbox_id)
 
 
-async def extend(db: Database, outbox_ids: Sequence[int], now: datetime) -> None:
+async def extend(db: Database, outbox_ids: Sequence[int], now: datetime, *, lease_seconds: float) -> None:
     """Keep a lease that is still being worked on."""
     await db.execute(
         "UPDATE outbox SET due_at = %s WHERE outbox_id = ANY(%s)",
-        [now + timedelta(seconds=LEASE_SECONDS), list(outbox_ids)],
+        [now + timedelta(seconds=lease_seconds), list(outbox_ids)],
     )
 
 
