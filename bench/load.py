@@ -44,7 +44,8 @@ def signed(key: Key, host: str, requests: list[tuple[str, str, Any]]) -> list[by
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.new(signing_key, text.encode(), "sha256").hexdigest()
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
+            f"Content-Type: application/json\r\n"
             f"User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python cfg/retry-mode#legacy\r\n"
             f"X-Amz-Date: {stamp}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={key.access_key_id}/{scope}, "
             f"SignedHeaders=host;x-amz-date, Signature={signature}\r\n"

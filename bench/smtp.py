@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvloop
@@ -23,8 +24,8 @@ CONTENT = b"From: shop@example.com\r\nSubject: Hello\r\n\r\n" + (b"y" * 70 + b"\
 class Sink(asyncio.Protocol):
     """Stands in for smtp-sink: takes everything, keeps nothing."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
         self.buffer, self.in_data = b"", False
         self.transport.write(b"220 sink\r\n")
 
@@ -69,7 +70,7 @@ def sink() -> Iterator[tuple[int, bool]]:
         if pid == 0:
             uvloop.run(serve(port))
             os._exit(0)
-        stop = lambda: os.kill(pid, 9)  # noqa: E731
+        stop: Callable[[], None] = functools.partial(os.kill, pid, 9)
     else:
         process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1000"])
         stop = process.kill

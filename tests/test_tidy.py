@@ -22,9 +22,7 @@ def each_source(*, skip_generated: bool = True) -> list[Path]:
 @pytest.mark.parametrize("path", each_source(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
-    functions = [
-        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
 
     assert len(text.splitlines()) <= FILE_LINES_MAX

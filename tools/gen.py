@@ -33,9 +33,7 @@ def load_model() -> dict[str, Any]:
         raise SystemExit("botocore is not installed: run `make setup` first")
     folder = Path(spec.submodule_search_locations[0]) / "data" / "pinpoint" / "2016-12-01"
     packed = folder / "service-2.json.gz"
-    text = (
-        gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / "service-2.json").read_bytes()
-    )
+    text = gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / "service-2.json").read_bytes()
     model: dict[str, Any] = json.loads(text)
     return model
 
@@ -58,8 +56,7 @@ def service_json(model: dict[str, Any]) -> str:
         lines.append(f'"{section}":{{')
         entries = sorted(without_prose(model[section]).items())
         lines.extend(
-            f"{json.dumps(name)}:{json.dumps(entry, sort_keys=True)}"
-            + ("," if name != entries[-1][0] else "")
+            f"{json.dumps(name)}:{json.dumps(entry, sort_keys=True)}" + ("," if name != entries[-1][0] else "")
             for name, entry in entries
         )
         lines.append("}" + ("," if section == "operations" else ""))

@@ -97,7 +97,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
-    """Repoint: a self-hosted server for the clients of Amazon Pinpoint.
+    r"""Repoint: a self-hosted server for the clients of Amazon Pinpoint.
 
     \b
     Start it:            repoint serve --data-dir ./data
@@ -108,7 +108,7 @@ def main() -> None:
 @main.command("serve")
 @settings_options(ALL)
 def serve_command(**given: Any) -> None:
-    """Answer the API and deliver messages, in one command.
+    r"""Answer the API and deliver messages, in one command.
 
     Prints `ready http://HOST:PORT` when it answers. The first start makes an administrator's access key and shows it,
     once, on standard error. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun.
@@ -120,9 +120,7 @@ def serve_command(**given: Any) -> None:
     try:
         sys.exit(serve(_settings(given)))
     except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {given['host']}:{given['port']}: {error.strerror}"
-        ) from None
+        raise click.ClickException(f"cannot listen on {given['host']}:{given['port']}: {error.strerror}") from None
 
 
 @main.command("work")
@@ -136,14 +134,14 @@ def work_command(**given: Any) -> None:
 @settings_options(ALL)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.pass_context
-def config_command(context: click.Context, *, as_json: bool, **given: Any) -> None:
+def config_command(context: click.Context, /, *, as_json: bool, **given: Any) -> None:
     """Show every setting's effective value and where it comes from (secrets are masked)."""
     rows = []
     for entry in dataclasses.fields(Settings):
-        source = context.get_parameter_source(entry.name) or ParameterSource.DEFAULT
+        origin = context.get_parameter_source(entry.name) or ParameterSource.DEFAULT
         value = given[entry.name]
         shown = "***" if entry.metadata["secret"] and value else value
-        rows.append((entry.name, shown, SOURCES.get(source, source.name.lower())))
+        rows.append((entry.name, shown, SOURCES.get(origin, origin.name.lower())))
     if as_json:
         document = {name: {"value": value, "source": source} for name, value, source in rows}
         click.echo(json.dumps(document, default=str, indent=2))
@@ -186,7 +184,7 @@ def keys_group() -> None:
 @click.option("--expires-in-days", type=click.IntRange(1), help="The key stops working after so many days.")
 @click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
 def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json: bool, **given: Any) -> None:
-    """Make an access key and show its secret, this once.
+    r"""Make an access key and show its secret, this once.
 
     \b
     Example: a key that may only send, in one application:
@@ -198,9 +196,7 @@ def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json:
     async def create(server: Server) -> keys.NewKey:
         now = server.clock()
         expires_at = now + timedelta(days=expires_in_days) if expires_in_days else None
-        return await keys.create_key(
-            server.db, server.seal, name=name, policy=document, now=now, expires_at=expires_at
-        )
+        return await keys.create_key(server.db, server.seal, name=name, policy=document, now=now, expires_at=expires_at)
 
     _show_new_key(_run(given, create), as_json=as_json)
 
@@ -217,9 +213,7 @@ def keys_list(*, as_json: bool, **given: Any) -> None:
     for key in found:
         used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
         expiry = f"  expires {key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else ""
-        click.echo(
-            f"{key.access_key_id}  {key.name:<24}  made {key.created_at:%Y-%m-%d}  used {used}{expiry}"
-        )
+        click.echo(f"{key.access_key_id}  {key.name:<24}  made {key.created_at:%Y-%m-%d}  used {used}{expiry}")
 
 
 @keys_group.command("rotate")

@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
-def setting(
-    default: Any, text: str, *, secret: bool = False, unit: str = "", choices: tuple[str, ...] = ()
-) -> Any:
+def setting(default: Any, text: str, *, secret: bool = False, choices: tuple[str, ...] = ()) -> Any:
     """A setting's default and what its users should know about it."""
-    metadata = {"help": text, "secret": secret, "unit": unit, "choices": choices}
-    if isinstance(default, tuple):
-        return field(default=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"help": text, "secret": secret, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +24,7 @@ class Settings:
     )
     host: str = setting("127.0.0.1", "The address to listen on.")
     port: int = setting(8000, "The port to listen on; 0 takes a free one.")
-    database_url: str = setting(
-        "", "A PostgreSQL 16 or newer to use instead of the embedded one.", secret=True
-    )
+    database_url: str = setting("", "A PostgreSQL 16 or newer to use instead of the embedded one.", secret=True)
     database_connections: int = setting(8, "Connections to PostgreSQL each process may hold.")
     secret_key: str = setting(
         "", "64 hex digits that seal secrets at rest; made in the data directory if not given.", secret=True
@@ -46,13 +39,11 @@ class Settings:
         secret=True,
     )
     inbox: bool = setting(
-        True, "Show what has no provider at /inbox. Turn it off where strangers can reach the port."
+        default=True, text="Show what has no provider at /inbox. Turn it off where strangers can reach the port."
     )
     inbox_smtp_port: int = setting(0, "A port for the inbox's SMTP server; 0 takes a free one.")
     inbox_messages_max: int = setting(10_000, "The inbox keeps this many messages, the newest.")
-    inbox_hosts: tuple[str, ...] = setting(
-        (), "Host names, besides localhost and addresses, the inbox answers to."
-    )
+    inbox_hosts: tuple[str, ...] = setting((), "Host names, besides localhost and addresses, the inbox answers to.")
     send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
     lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
@@ -72,9 +63,7 @@ class Settings:
     log_level: str = setting(
         "info", "The least severe log line that is written.", choices=("debug", "info", "warning", "error")
     )
-    log_format: str = setting(
-        "json", "How log lines are written, to standard error.", choices=("json", "text")
-    )
+    log_format: str = setting("json", "How log lines are written, to standard error.", choices=("json", "text"))
 
 
 def read_file(path: Path) -> dict[str, Any]:

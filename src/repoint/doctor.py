@@ -81,9 +81,7 @@ async def _database(installation: Installation) -> list[Finding]:
         version, fsync, size, waiting = row
         stored = await keys.list_keys(server.db)
         return [
-            Finding(
-                version >= POSTGRES_MIN, "database", f"PostgreSQL {version // 10000}.{version % 100}, {size}"
-            ),
+            Finding(version >= POSTGRES_MIN, "database", f"PostgreSQL {version // 10000}.{version % 100}, {size}"),
             Finding(fsync == "on", "durability", f"fsync is {fsync}"),
             Finding(is_fine=True, subject="outbox", text=f"{waiting} messages waiting"),
             await _secrets(installation, stored),

@@ -134,9 +134,7 @@ def work(settings: Settings) -> int:
     installation = Installation.open(settings)
     try:
         prepare_metrics(settings.data_dir / "metrics")
-        uvloop.run(
-            live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None)
-        )  # noqa: T201
+        uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     finally:
         installation.close()
     return 0
@@ -195,10 +193,8 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
         flushing = asyncio.create_task(_flush_metrics(metrics))
         await _listening(installation.settings.host, port, serving)
         life.ready()
-        await asyncio.wait(
-            {serving, asyncio.create_task(life.stopping.wait())}, return_when="FIRST_COMPLETED"
-        )
-        http.stop()
+        await asyncio.wait({serving, asyncio.create_task(life.stopping.wait())}, return_when="FIRST_COMPLETED")
+        http.stop()  # type: ignore[no-untyped-call]  # granian has not said what it takes: nothing
         await serving
         recording.cancel()
         flushing.cancel()
@@ -231,16 +227,21 @@ async def _flush_metrics(metrics: Metrics) -> None:
         metrics.flush()
 
 
-def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> falcon.asgi.App:
+def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> pages.App:
     """The HTTP application: the API under /v1, health, metrics, the inbox."""
-    app = falcon.asgi.App(cors_enable=False)
+    app: pages.App = falcon.asgi.App(cors_enable=False)
     gateway = build_gateway(server, settings, metrics, used_keys)
     app.add_route("/healthz", Health())
     app.add_route("/readyz", Readiness(server.db))
     app.add_route("/metrics", Exposition(metrics))
     if settings.inbox:
         pages.add_routes(app, server.db, server.clock, hosts=settings.inbox_hosts)
-    app.add_sink(gateway.handle, "/")
+
+    async def api(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: Any) -> None:
+        assert resp is not None
+        await gateway.handle(req, resp)
+
+    app.add_sink(api, "/")
     return app
 
 
@@ -302,10 +303,9 @@ def build_rates(settings: Settings) -> RateLimiter | None:
 
 async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
-    async with installation.server() as server:
-        async with joined_providers(installation.settings, server) as providers:
-            worker = Worker(server, providers, installation.settings, Metrics())
-            await worker.run(life.ready, life.stopping)
+    async with installation.server() as server, joined_providers(installation.settings, server) as providers:
+        worker = Worker(server, providers, installation.settings, Metrics())
+        await worker.run(life.ready, life.stopping)
 
 
 @contextlib.asynccontextmanager

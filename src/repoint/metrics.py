@@ -15,7 +15,7 @@ def prepare_metrics(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    values.ValueClass = values.MultiProcessValue()
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # the library has no types here
 
 
 class Metrics:
@@ -23,9 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
-        self.requests = Counter(
-            "repoint_requests", "API requests answered", ["operation", "status"], registry=registry
-        )
+        self.requests = Counter("repoint_requests", "API requests answered", ["operation", "status"], registry=registry)
         self.request_seconds = Histogram(
             "repoint_request_seconds",
             "Time to answer a request",
@@ -73,5 +71,5 @@ class Metrics:
 def exposition() -> bytes:
     """All processes' metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # nor here
     return generate_latest(registry)

@@ -75,10 +75,7 @@ class Supervisor:
 
     def _all_ready(self) -> bool:
         os.close(self._readiness[1])
-        for _ in self._processes:
-            if os.read(self._readiness[0], 1) != b"r":
-                return False
-        return True
+        return all(os.read(self._readiness[0], 1) == b"r" for _ in self._processes)
 
     def _start(self, process: Process) -> None:
         pid = os.fork()
@@ -154,9 +151,7 @@ class Supervisor:
             os.waitpid(pid, 0)
 
 
-async def live(
-    run: Callable[[Life], Awaitable[None]], ready: Callable[[], None], lifeline: int | None
-) -> None:
+async def live(run: Callable[[Life], Awaitable[None]], ready: Callable[[], None], lifeline: int | None) -> None:
     """Run one process's work until a signal, or the end of its supervisor, tells it to stop."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -53,9 +53,7 @@ class Seal:
             SealError: when it was sealed with another key, or for another owner.
         """
         try:
-            return self._cipher.decrypt(
-                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], belongs_to.encode()
-            ).decode()
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], belongs_to.encode()).decode()
         except InvalidTag:
             raise SealError(
                 f"the secret of {belongs_to} was sealed with another key: is REPOINT_SECRET_KEY, or secret.key in "

@@ -155,9 +155,7 @@ class HostileRelay:
     async def __aenter__(self) -> "HostileRelay":
         self._sessions: set[asyncio.Task[None]] = set()
         context = self.certificate if self.is_tls else None
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, ssl=context, limit=2**24
-        )
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=context, limit=2**24)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -245,9 +243,7 @@ class Authority:
             .not_valid_before(end - datetime.timedelta(days=60))
             .not_valid_after(end)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def context(self, host: str = "127.0.0.1", *, days: int = 30) -> ssl.SSLContext:

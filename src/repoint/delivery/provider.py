@@ -63,6 +63,7 @@ class EmailProvider(Protocol):
 
     async def send(self, emails: Sequence[Email]) -> list[Outcome]:
         """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+        ...
 
     async def close(self) -> None:
         """Give connections back."""
@@ -73,6 +74,7 @@ class TextProvider(Protocol):
 
     async def send(self, messages: Sequence[TextMessage]) -> list[Outcome]:
         """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+        ...
 
     async def close(self) -> None:
         """Give connections back."""

@@ -109,11 +109,7 @@ def sms_events(
             "message_id": row.message_id,
             "message_type": str(message.get("MessageType", "TRANSACTIONAL")).title(),
             "number_of_message_parts": str(message_parts(str(message.get("RenderedBody", "")))),
-            **(
-                {"origination_phone_number": message["OriginationNumber"]}
-                if message.get("OriginationNumber")
-                else {}
-            ),
+            **({"origination_phone_number": message["OriginationNumber"]} if message.get("OriginationNumber") else {}),
             **({"customer_context": msgspec.json.encode(context).decode()} if context else {}),
         },
         "metrics": {"price_in_millicents_usd": 0.0},

@@ -230,8 +230,6 @@ class Worker:
     async def _give_up(self, row: Leased) -> None:
         """A message we have a bug for: recorded as failed, so that it does not come back for ever."""
         delivery = Delivery(row, {}, None, None, None, None, self._server.clock())
-        delivery.outcome = pipeline.failed(
-            500, "An internal error; see the log", DeliveryStatus.UNKNOWN_FAILURE
-        )
+        delivery.outcome = pipeline.failed(500, "An internal error; see the log", DeliveryStatus.UNKNOWN_FAILURE)
         with contextlib.suppress(DatabaseUnavailableError, psycopg.Error):
             await self._db.atomically(lambda connection: self._record(connection, [delivery]))

@@ -98,7 +98,7 @@ class Gateway:
     rates: RateLimiter | None
     signing_keys: SigningKeyCache
 
-    async def handle(self, request: falcon.asgi.Request, response: falcon.asgi.Response, **_: Any) -> None:
+    async def handle(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answer one request; a sink of the HTTP server for everything below /v1."""
         started = time.perf_counter()
         request_id = str(uuid.uuid4())
@@ -139,9 +139,7 @@ class Gateway:
 
     def _preflight(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.status = 200
-        response.set_headers(
-            [*PREFLIGHT_HEADERS, ("allow", ", ".join(self.router.allowed(raw_path_of(request))))]
-        )
+        response.set_headers([*PREFLIGHT_HEADERS, ("allow", ", ".join(self.router.allowed(raw_path_of(request))))])
 
     async def _admit(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, request_id: str, body: bytes
@@ -175,9 +173,7 @@ class Gateway:
             now = self.clock()
             verify(signed, claim, key.secret, now=now, signing_keys=self.signing_keys)
             if key.expires_at is not None and key.expires_at <= now:
-                raise SignatureError(
-                    "ExpiredTokenException", "The security token included in the request is expired"
-                )
+                raise SignatureError("ExpiredTokenException", "The security token included in the request is expired")
         except SignatureError as error:
             logger.warning(
                 "signature refused: %s",
@@ -208,9 +204,7 @@ class Gateway:
         decision = key.policy.decide(action=action, resources=[resource], context=context)
         if decision is not Decision.ALLOW:
             user = f"arn:aws:iam::{self.account_id}:user/{key.name}"
-            logger.warning(
-                "policy refused", extra={"access_key": key.name, "action": action, "resource": resource}
-            )
+            logger.warning("policy refused", extra={"access_key": key.name, "action": action, "resource": resource})
             raise Refusal(403, "ForbiddenException", denial_message(user, action, resource, decision))
 
     def _resource_arn(self, region: str, operation: Operation, parameters: Mapping[str, str]) -> str:
@@ -230,9 +224,7 @@ class Gateway:
             return
         response.set_headers(rate_headers(decision))
         if not decision.is_allowed:
-            raise TooManyRequestsException(
-                f"Rate exceeded: {operation} is limited to {decision.limit:g} a second"
-            )
+            raise TooManyRequestsException(f"Rate exceeded: {operation} is limited to {decision.limit:g} a second")
 
 
 def raw_path_of(request: falcon.asgi.Request) -> str:

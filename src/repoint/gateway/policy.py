@@ -60,9 +60,7 @@ class Policy:
     statements: tuple[Statement, ...]
     allows_everything: bool = False
 
-    def decide(
-        self, *, action: str, resources: Sequence[str], context: Mapping[str, str] | None = None
-    ) -> Decision:
+    def decide(self, *, action: str, resources: Sequence[str], context: Mapping[str, str] | None = None) -> Decision:
         """May `action` be done on all of `resources`?"""
         facts = context or {}
         allowed = True

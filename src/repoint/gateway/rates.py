@@ -39,9 +39,7 @@ class RateDecision:
 class RateLimiter:
     """One bucket an operation; `share` is this process's part of each limit."""
 
-    def __init__(
-        self, limits: Mapping[str, float], *, monotonic: Callable[[], float], share: float = 1.0
-    ) -> None:
+    def __init__(self, limits: Mapping[str, float], *, monotonic: Callable[[], float], share: float = 1.0) -> None:
         self._limits = limits
         self._monotonic = monotonic
         self._share = share

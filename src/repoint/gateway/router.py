@@ -68,9 +68,7 @@ class Router:
     def _find(self, raw_path: str) -> tuple[Node | None, list[str]]:
         segments = raw_path.removeprefix("/").split("/")
         node, values = _walk(self._root, segments, 0)
-        if (
-            node is None and segments[-1] == ""
-        ):  # PhoneNumberValidate is documented with and without a last slash
+        if node is None and segments[-1] == "":  # PhoneNumberValidate is documented with and without a last slash
             return _walk(self._root, segments[:-1], 0)
         return node, values
 

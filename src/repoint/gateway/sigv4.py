@@ -175,18 +175,12 @@ def _claim(
 ) -> Claim:
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - key, date, region, service, terminator
-        raise _incomplete(
-            "Credential must have exactly 5 slash-delimited elements, the last of them aws4_request."
-        )
+        raise _incomplete("Credential must have exactly 5 slash-delimited elements, the last of them aws4_request.")
     access_key_id, date, region, service, _ = parts
     if not ACCESS_KEY_ID_FORM.fullmatch(access_key_id):
-        raise SignatureError(
-            "UnrecognizedClientException", "The security token included in the request is invalid."
-        )
+        raise SignatureError("UnrecognizedClientException", "The security token included in the request is invalid.")
     if not REGION_FORM.fullmatch(region):
-        raise SignatureError(
-            "InvalidSignatureException", "Credential should be scoped to a valid region."
-        )
+        raise SignatureError("InvalidSignatureException", "Credential should be scoped to a valid region.")
     if service not in SERVICES:
         raise SignatureError(
             "InvalidSignatureException", "Credential should be scoped to correct service: 'mobiletargeting'."
@@ -229,9 +223,7 @@ def _check_signed(names: tuple[str, ...], headers: dict[str, str], *, is_presign
             )
 
 
-def verify(
-    request: SignedRequest, claim: Claim, secret: str, *, now: datetime, signing_keys: SigningKeyCache
-) -> None:
+def verify(request: SignedRequest, claim: Claim, secret: str, *, now: datetime, signing_keys: SigningKeyCache) -> None:
     """Check the claim: its hour, the body's hash, and the signature, in constant time.
 
     Raises:
@@ -263,7 +255,12 @@ def _check_time(claim: Claim, now: datetime) -> None:
     stamp = claim.timestamp
     try:  # by hand: strptime costs as much as checking the signature
         signed_at = datetime(
-            int(stamp[:4]), int(stamp[4:6]), int(stamp[6:8]), int(stamp[9:11]), int(stamp[11:13]), int(stamp[13:15]),
+            int(stamp[:4]),
+            int(stamp[4:6]),
+            int(stamp[6:8]),
+            int(stamp[9:11]),
+            int(stamp[11:13]),
+            int(stamp[13:15]),
             tzinfo=UTC,
         )
     except ValueError:
@@ -288,9 +285,7 @@ def _body_hash(request: SignedRequest, claim: Claim) -> str:
     if declared == UNSIGNED:
         return UNSIGNED
     actual = hashlib.sha256(request.body).hexdigest()
-    if declared is not None and not hmac.compare_digest(
-        declared.encode("latin-1", "replace"), actual.encode()
-    ):
+    if declared is not None and not hmac.compare_digest(declared.encode("latin-1", "replace"), actual.encode()):
         raise SignatureError(
             "InvalidSignatureException",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",

@@ -21,6 +21,7 @@ class Owner(Protocol):
 
     def fail(self, message: str, at: int | None = None) -> TemplateError:
         """An error at a place in the source."""
+        ...
 
 
 class Expression:

@@ -94,14 +94,15 @@ class Parser:
         inner = start + 2 + trims_before
         mark = self.source[inner : inner + 1]
         if mark == "!":
-            return self.comment(nodes, before, start, inner, trims_before=trims_before)
+            self.comment(nodes, before, start, inner, trims_before=trims_before)
+            return None
         closer = "}}}" if mark == "{" else "}}"
         is_block = mark in "#^/>" and mark != ""
         word = IDENTIFIER.match(self.source, inner)
         is_else = word is not None and word[0] == "else"
         end = self.find_end(inner, closer)
         trims_after = self.source[end - 1] == "~"
-        is_standalone = (is_block or is_else) and self.stands_alone(before, start, end + len(closer))
+        is_standalone = (is_block or is_else) and self.stands_alone(start, end + len(closer))
         self.add_before(nodes, before, trims=trims_before, is_standalone=is_standalone)
         self.count()
         return self.dispatch(
@@ -118,7 +119,7 @@ class Parser:
         if end < 0:
             raise self.fail("a comment is not closed", start)
         close = self.source.index("}}", end) + 2
-        is_standalone = self.stands_alone(before, start, close)
+        is_standalone = self.stands_alone(start, close)
         self.add_before(nodes, before, trims=trims_before, is_standalone=is_standalone)
         self.trims_next = self.source[close - 3] == "~"
         self.closes_previous = is_standalone
@@ -138,7 +139,7 @@ class Parser:
             at += 1
         raise self.fail("a {{ is not closed")
 
-    def stands_alone(self, before: str, start: int, end: int) -> bool:
+    def stands_alone(self, start: int, end: int) -> bool:
         """Whether a tag has its line to itself: then the line disappears (the mustache spec's standalone tags)."""
         line_start = self.source.rfind("\n", 0, start) + 1
         return self.source[line_start:start].strip(" \t") == "" and STANDALONE_AFTER.match(self.source, end) is not None
@@ -197,7 +198,8 @@ class Parser:
             if chained:
                 inner = Tag(f"#{chained}", "#", tag.start, self.at, self.trims_next, self.closes_previous)
                 nested = self.chained(chained, inner)
-                block.otherwise, closed = [nested[0]], nested[1]
+                block.otherwise.append(nested[0])
+                closed = nested[1]
             else:
                 block.otherwise, closed = self.sequence()
         wanted = call.path.name if isinstance(call.path, Path) else ""
@@ -221,7 +223,7 @@ class Parser:
             following = end[4:].strip() if end.startswith("else") else ""
             if following:
                 inner, end = self.chained(following, tag)
-                block.otherwise = [inner]
+                block.otherwise.append(inner)
             else:
                 block.otherwise, end = self.sequence()
         self.depth -= 1

@@ -24,6 +24,7 @@ from repoint.inbox.smtp import header, read_email, text_of_part
 from repoint.inbox.store import InboxMessage
 from repoint.wire.paging import read_token, token_of
 
+App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 STATIC = Path(__file__).parent / "static"
 FILES = {
     "/inbox": ("inbox.html", "text/html; charset=utf-8"),
@@ -31,7 +32,8 @@ FILES = {
     "/inbox/inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
 }
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 MAIL_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -81,10 +83,11 @@ class HostCheck:
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = {*OWN_HOSTS, *hosts}
 
-    async def process_request(self, request: falcon.asgi.Request, _: falcon.asgi.Response) -> None:
+    async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Refuse other names."""
-        if request.path == "/inbox" or request.path.startswith("/inbox/"):
-            host = request.host.strip("[]")
+        del resp
+        if req.path == "/inbox" or req.path.startswith("/inbox/"):
+            host = req.host.strip("[]")
             if host not in self._hosts and not is_address(host):
                 raise falcon.HTTPForbidden(
                     title="The inbox does not answer to this name", description="Add it with --inbox-hosts"
@@ -100,7 +103,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def add_routes(app: falcon.asgi.App, db: Database, clock: Clock, *, hosts: Sequence[str] = ()) -> None:
+def add_routes(app: App, db: Database, clock: Clock, *, hosts: Sequence[str] = ()) -> None:
     """Put the inbox into an application."""
     arrivals = Arrivals(db)
     app.add_middleware(HostCheck(hosts))
@@ -214,9 +217,7 @@ class Message:
         message, content = await required(self._db, inbox_id)
         reply(response, listed(message) | {"isRead": True} | opened(message, content))
 
-    async def on_delete(
-        self, request: falcon.asgi.Request, response: falcon.asgi.Response, inbox_id: int
-    ) -> None:
+    async def on_delete(self, request: falcon.asgi.Request, response: falcon.asgi.Response, inbox_id: int) -> None:
         """Forget it."""
         refuse_cross_site(request)
         reply(response, {"deleted": int(await store.delete_message(self._db, min(inbox_id, NEWEST)))})

@@ -4,7 +4,6 @@ import asyncio
 import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -24,7 +23,7 @@ class Handler:
         self._db = db
         self._clock = clock
 
-    async def handle_EHLO(  # noqa: N802, PLR0917 - aiosmtpd's own name and arguments
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's own name and arguments
         self,
         server: SMTP,
         session: Session,
@@ -97,7 +96,7 @@ class InboxSmtp:
 
 def read_email(content: bytes) -> EmailMessage:
     """The email, however broken."""
-    return cast("EmailMessage", message_from_bytes(content, policy=policy.default))
+    return message_from_bytes(content, policy=policy.default)
 
 
 def header(email: EmailMessage, name: str) -> str:

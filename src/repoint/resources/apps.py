@@ -102,9 +102,7 @@ async def delete_app(call: Call, request: shapes.DeleteAppRequest) -> shapes.App
     document = await get_app(call, {"ApplicationId": request["ApplicationId"]})
     async with call.db.settings_change() as connection:
         await connection.execute("DELETE FROM app WHERE app_id = %s", [request["ApplicationId"]])
-        await connection.execute(
-            "INSERT INTO app_purge (app_id) VALUES (%s) ON CONFLICT DO NOTHING", [document["Id"]]
-        )
+        await connection.execute("INSERT INTO app_purge (app_id) VALUES (%s) ON CONFLICT DO NOTHING", [document["Id"]])
         await tags.delete_tags(connection, document["Arn"])
     return document
 

@@ -76,7 +76,7 @@ async def create_key(
 
 
 async def create_first_key(db: Database, seal: Seal, *, now: datetime) -> NewKey | None:
-    """The administrator's key of a new installation; None when there is any key already, or another process was first."""
+    """The administrator's key of a new installation; None when there is any key, or another was first."""
     async with db.settings_change() as connection:
         await connection.execute("LOCK TABLE access_key IN EXCLUSIVE MODE")
         if await (await connection.execute("SELECT 1 FROM access_key LIMIT 1")).fetchone():

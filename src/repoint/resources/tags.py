@@ -87,9 +87,7 @@ async def untag_resource(call: Call, request: shapes.UntagResourceRequest) -> No
     """Remove tags by key; keys that are not there do no harm."""
     arn = await _existing(call, request["ResourceArn"])
     async with call.db.settings_change() as connection:
-        await connection.execute(
-            "UPDATE tag SET tags = tags - %s::text[] WHERE arn = %s", [request["TagKeys"], arn]
-        )
+        await connection.execute("UPDATE tag SET tags = tags - %s::text[] WHERE arn = %s", [request["TagKeys"], arn])
 
 
 async def _existing(call: Call, arn: str) -> str:

@@ -54,9 +54,7 @@ class Model:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.shapes: dict[str, dict[str, Any]] = document["shapes"]
         self.validators = Validators(self.shapes)
-        self.operations = {
-            name: self._operation(name, entry) for name, entry in sorted(document["operations"].items())
-        }
+        self.operations = {name: self._operation(name, entry) for name, entry in sorted(document["operations"].items())}
 
     @classmethod
     def load(cls) -> "Model":
@@ -103,9 +101,7 @@ class Model:
         )
 
 
-def read_request(
-    operation: Operation, segments: Mapping[str, str], query: bytes, body: bytes
-) -> dict[str, Any]:
+def read_request(operation: Operation, segments: Mapping[str, str], query: bytes, body: bytes) -> dict[str, Any]:
     """The request as an SDK's caller wrote it: path, query and body members under their model names.
 
     Raises:

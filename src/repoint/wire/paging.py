@@ -54,9 +54,7 @@ def token_of(key: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(list(key))).decode()
 
 
-def split_page(
-    rows: list[Row], page: Page, key: Callable[[Row], Sequence[Any]]
-) -> tuple[list[Row], str | None]:
+def split_page(rows: list[Row], page: Page, key: Callable[[Row], Sequence[Any]]) -> tuple[list[Row], str | None]:
     """Of rows fetched one beyond the page's size: those on the page, and the token of the next, if there is one."""
     if len(rows) <= page.size:
         return rows, None

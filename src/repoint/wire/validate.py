@@ -222,7 +222,7 @@ class Validators:
         found = self.compiled.get(name)
         if found is None:
             # A shape may contain itself (segment groups do): hand out a forwarder while it is being compiled.
-            self.compiled[name] = lambda value: self.compiled[name](value)
+            self.compiled[name] = lambda value: self.compiled[name](value)  # noqa: PLW0108 - looked up when called
             found = self.compiled[name] = self.compile(name)
         return found
 

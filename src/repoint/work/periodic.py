@@ -39,9 +39,7 @@ async def make_partitions(connection: Connection, now: datetime) -> None:
         name = f"event_{day:%Y%m%d}"
         found = await (await connection.execute("SELECT to_regclass(%s)", [name])).fetchone()
         if found is not None and found[0] is None:
-            statement = sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})"
-            )
+            statement = sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})")
             bounds = (sql.Literal(f"{day}T00:00:00Z"), sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"))
             await connection.execute(statement.format(sql.Identifier(name), *bounds))
 

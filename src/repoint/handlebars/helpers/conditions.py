@@ -35,7 +35,7 @@ def _order(arguments: list[Any]) -> int:
     for value in (left, right):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RenderError(f"cannot compare {text_of(left)!r} and {text_of(right)!r}")
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 CONDITIONS = {

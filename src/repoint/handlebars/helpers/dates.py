@@ -14,6 +14,15 @@ STYLES = {"full": "EEEE, MMMM d, y", "long": "MMMM d, y", "medium": "MMM d, y", 
 FIELD = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 HALF_DAY = 12
 NAME_LETTERS = 4
+
+
+def _iso_zone(moment: datetime, size: int) -> str:
+    text = moment.strftime("%z")
+    if text in ("+0000", ""):
+        return "Z"
+    return {1: text[:3], 2: text}.get(size, f"{text[:3]}:{text[3:]}")
+
+
 FIELDS: dict[str, Callable[[datetime, int], str]] = {
     "G": lambda _, __: "AD",
     "y": lambda moment, size: f"{moment.year % 100:02d}" if size == 2 else f"{moment.year:0{size}d}",  # noqa: PLR2004
@@ -35,7 +44,7 @@ FIELDS: dict[str, Callable[[datetime, int], str]] = {
     "a": lambda moment, _: "AM" if moment.hour < HALF_DAY else "PM",
     "z": lambda moment, _: moment.strftime("%Z"),
     "Z": lambda moment, _: moment.strftime("%z"),
-    "X": lambda moment, size: _iso_zone(moment, size),
+    "X": _iso_zone,
 }
 INPUTS = {
     "y": r"(?P<y>\d{1,4})",
@@ -53,13 +62,6 @@ INPUTS = {
     "z": r"[A-Za-z/_+-]+",
 }
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
-
-def _iso_zone(moment: datetime, size: int) -> str:
-    text = moment.strftime("%z")
-    if text in ("+0000", ""):
-        return "Z"
-    return {1: text[:3], 2: text}.get(size, f"{text[:3]}:{text[3:]}")
 
 
 def _pieces(pattern: str) -> list[tuple[str, int, str]]:

@@ -79,9 +79,9 @@ def _inflect(arguments: list[Any], options: Options) -> Any:
 
 NUMBERS = {
     "add": _calculate(EXACT.add),
-    "ceiling": _one(lambda value: math.ceil(value)),
+    "ceiling": _one(math.ceil),
     "divide": _calculate(_divide),
-    "floor": _one(lambda value: math.floor(value)),
+    "floor": _one(math.floor),
     "inflect": _inflect,
     "modulo": _calculate(_modulo),
     "multiply": _calculate(EXACT.multiply),

@@ -34,9 +34,7 @@ async def update_endpoint(call: Call, request: shapes.UpdateEndpointRequest) -> 
     return accepted(call)
 
 
-async def update_endpoints_batch(
-    call: Call, request: shapes.UpdateEndpointsBatchRequest
-) -> shapes.MessageBody:
+async def update_endpoints_batch(call: Call, request: shapes.UpdateEndpointsBatchRequest) -> shapes.MessageBody:
     """Up to 100 endpoints at once: all of them, or (the answer has no place for details) none."""
     app = await require_app(call, request["ApplicationId"])
     updates = []
@@ -82,9 +80,7 @@ async def get_user_endpoints(call: Call, request: shapes.GetUserEndpointsRequest
     return _documents(await store.of_user(call.db, app.app_id, request["UserId"]))
 
 
-async def delete_user_endpoints(
-    call: Call, request: shapes.DeleteUserEndpointsRequest
-) -> shapes.EndpointsResponse:
+async def delete_user_endpoints(call: Call, request: shapes.DeleteUserEndpointsRequest) -> shapes.EndpointsResponse:
     """Delete all endpoints of a user; answers what they were."""
     app = await require_app(call, request["ApplicationId"])
     return _documents(await store.delete_of_user(call.db, app.app_id, request["UserId"]))

@@ -28,9 +28,7 @@ def check_id(member: str, value: str) -> None:
 
 def _check_name(member: str, name: str) -> None:
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
-        raise BadRequestException(
-            f"{member}: a name must have 1 to {NAME_CHARACTERS_MAX} characters: {name[:60]!r}"
-        )
+        raise BadRequestException(f"{member}: a name must have 1 to {NAME_CHARACTERS_MAX} characters: {name[:60]!r}")
 
 
 def _lists(member: str, given: Mapping[str, list[str] | None]) -> dict[str, list[str] | None]:
@@ -42,9 +40,7 @@ def _lists(member: str, given: Mapping[str, list[str] | None]) -> dict[str, list
             raise BadRequestException(f"{member}.{name}: must be at most {VALUES_MAX} values")
         for value in values or ():
             if len(value) > VALUE_CHARACTERS_MAX:
-                raise BadRequestException(
-                    f"{member}.{name}: a value must be at most {VALUE_CHARACTERS_MAX} characters"
-                )
+                raise BadRequestException(f"{member}.{name}: a value must be at most {VALUE_CHARACTERS_MAX} characters")
         checked[name] = values or None
     return checked
 
@@ -66,9 +62,7 @@ def _effective_date(text: str) -> datetime:
         raise BadRequestException("EffectiveDate: must be an ISO 8601 timestamp") from None
 
 
-async def checked_update(
-    call: Call, app_id: str, endpoint_id: str, given: Mapping[str, Any]
-) -> EndpointUpdate:
+async def checked_update(call: Call, app_id: str, endpoint_id: str, given: Mapping[str, Any]) -> EndpointUpdate:
     """An endpoint's new values, checked and ready to merge; new attribute names are counted against the app's limit.
 
     Raises:
@@ -99,9 +93,7 @@ async def checked_update(
         metrics=metrics,
         demographic=given.get("Demographic"),
         location=_location(given["Location"]) if "Location" in given else None,
-        user_attributes=_lists("User.UserAttributes", user["UserAttributes"])
-        if "UserAttributes" in user
-        else None,
+        user_attributes=_lists("User.UserAttributes", user["UserAttributes"]) if "UserAttributes" in user else None,
         now=call.now(),
     )
     await register_names(call, update)

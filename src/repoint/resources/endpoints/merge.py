@@ -70,7 +70,7 @@ class Merged:
     changes_user: bool
 
 
-async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[None | Exception]:
+async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge updates of many callers; for `Database.gather`.
 
     What touches only itself goes in one round trip: lock, write and commit are sent together. What must change other
@@ -78,7 +78,7 @@ async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpda
 
     Returns, for each update, None or the BadRequestException its caller should see.
     """
-    results: list[None | Exception] = [None] * len(updates)
+    results: list[Exception | None] = [None] * len(updates)
     first, *rest = _rounds(updates)
     async with connection.pipeline(), connection.transaction():
         await _lock_users(connection, updates)
@@ -92,9 +92,9 @@ async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpda
     return results
 
 
-async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[None | Exception]:
+async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge one caller's updates, in order, within the caller's transaction; results as `merge_endpoints`."""
-    results: list[None | Exception] = [None] * len(updates)
+    results: list[Exception | None] = [None] * len(updates)
     await _lock_users(connection, updates)
     await _merge_rounds(connection, updates, _rounds(updates), results)
     return results
@@ -104,7 +104,7 @@ async def _merge_rounds(
     connection: Connection,
     updates: Sequence[EndpointUpdate],
     rounds: list[list[int]],
-    results: list[None | Exception],
+    results: list[Exception | None],
 ) -> None:
     for _ in range(ROUNDS_MAX):
         if not rounds:
@@ -115,7 +115,7 @@ async def _merge_rounds(
     raise AssertionError("updates of one batch keep losing to each other")
 
 
-def _is_settled(one: Merged, results: list[None | Exception]) -> bool:
+def _is_settled(one: Merged, results: list[Exception | None]) -> bool:
     """Whether an update is done with: written, or refused for good."""
     if one.problem in PROBLEMS:
         results[one.position] = BadRequestException(PROBLEMS[one.problem])
@@ -143,18 +143,14 @@ async def _lock_users(connection: Connection, updates: Sequence[EndpointUpdate])
     users = {(update.app_id, update.user_id) for update in updates if update.user_id is not None}
     if users:
         locks = sorted(
-            int.from_bytes(
-                hashlib.blake2b(f"{app_id}/{user_id}".encode(), digest_size=8).digest(), signed=True
-            )
+            int.from_bytes(hashlib.blake2b(f"{app_id}/{user_id}".encode(), digest_size=8).digest(), signed=True)
             for app_id, user_id in users
         )
-        await connection.execute(
-            "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [locks]
-        )
+        await connection.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [locks])
 
 
 async def _merge_round(
-    connection: Connection, updates: Sequence[EndpointUpdate], positions: list[int], results: list[None | Exception]
+    connection: Connection, updates: Sequence[EndpointUpdate], positions: list[int], results: list[Exception | None]
 ) -> list[int]:
     """Merge updates that do not touch each other; returns those to be tried again."""
     again = []

@@ -70,9 +70,7 @@ async def remove_names(call: Call, app_id: str, kind: str, patterns: list[str]) 
     """
     known = await load_names(call.db, app_id)
     matches = [_glob(pattern) for pattern in patterns]
-    names = sorted(
-        name for kind_, name in known if kind_ == kind and any(match.fullmatch(name) for match in matches)
-    )
+    names = sorted(name for kind_, name in known if kind_ == kind and any(match.fullmatch(name) for match in matches))
     async with call.db.settings_change() as connection:
         await connection.execute(
             "DELETE FROM attribute_name WHERE app_id = %s AND kind = %s AND name = ANY(%s)",
@@ -101,6 +99,4 @@ async def remove_names(call: Call, app_id: str, kind: str, patterns: list[str]) 
 
 def _glob(pattern: str) -> re.Pattern[str]:
     """Only `*` is special; runs of it count as one, so that no pattern is slow."""
-    return re.compile(
-        ".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")), re.DOTALL
-    )
+    return re.compile(".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")), re.DOTALL)

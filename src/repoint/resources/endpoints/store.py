@@ -100,9 +100,7 @@ async def delete_of_user(db: Database, app_id: str, user_id: str) -> list[Endpoi
 
 def document(endpoint: Endpoint) -> shapes.EndpointResponse:
     """The endpoint as GetEndpoint shows it; coordinates are rounded to one decimal, as AWS does."""
-    location = {
-        name: round(value, 1) if name in COORDINATES else value for name, value in endpoint.location.items()
-    }
+    location = {name: round(value, 1) if name in COORDINATES else value for name, value in endpoint.location.items()}
     shown: dict[str, Any] = {
         "ApplicationId": endpoint.app_id,
         "Attributes": endpoint.attributes,

@@ -35,15 +35,10 @@ async def send_messages(call: Call, request: shapes.SendMessagesRequest) -> shap
     wanted = cast("dict[str, Any]", request["MessageRequest"])
     count = len(wanted.get("Addresses", {})) + len(wanted.get("Endpoints", {}))
     if not 1 <= count <= RECIPIENTS_MAX:
-        raise BadRequestException(
-            f"MessageRequest: must have 1 to {RECIPIENTS_MAX} Addresses and Endpoints together"
-        )
+        raise BadRequestException(f"MessageRequest: must have 1 to {RECIPIENTS_MAX} Addresses and Endpoints together")
     recipients = _addresses(wanted) + await _endpoints(call, app.app_id, wanted)
     content = await _content(call, wanted)
-    channels = {
-        name: channel.is_enabled
-        for name, channel in (await call.db.cached(load_channels, app.app_id)).items()
-    }
+    channels = {name: channel.is_enabled for name, channel in (await call.db.cached(load_channels, app.app_id)).items()}
     verdicts = _judge_all(recipients, channels, content)
     accepted = {
         (recipient.is_endpoint, recipient.key): _message(recipient)
@@ -157,9 +152,7 @@ def _response(
     if wanted.get("Endpoints"):
         answer["EndpointResult"] = {}
     for recipient, verdict in judged:
-        result = _result(
-            verdict, None if verdict else accepted[recipient.is_endpoint, recipient.key].message_id
-        )
+        result = _result(verdict, None if verdict else accepted[recipient.is_endpoint, recipient.key].message_id)
         if recipient.is_endpoint:
             if recipient.address:
                 result["Address"] = recipient.address

@@ -91,9 +91,7 @@ def judge(
         kind = "an email address" if channel_type == "EMAIL" else "a phone number in E.164 form"
         return refused(f"Invalid address: not {kind}")
     if not has_content(recipient, message, templates):
-        return refused(
-            f"There is no content for the {channel_type} channel: give a message, a template or a default"
-        )
+        return refused(f"There is no content for the {channel_type} channel: give a message, a template or a default")
     return None
 
 
@@ -105,9 +103,7 @@ def has_content(recipient: Recipient, message: Mapping[str, Any], templates: Map
     if TEMPLATE_TYPES.get(channel_type) in templates:
         return True
     own = message.get(MESSAGE_MEMBERS.get(channel_type, ""), {})
-    if any(
-        own.get(name) for name in ("Body", "RawContent", "SimpleEmail", "RawEmail", "Title", "SilentPush")
-    ):
+    if any(own.get(name) for name in ("Body", "RawContent", "SimpleEmail", "RawEmail", "Title", "SilentPush")):
         return True
     if channel_type in PUSH_TYPES and message.get("DefaultPushNotificationMessage"):
         return True

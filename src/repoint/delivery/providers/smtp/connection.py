@@ -142,7 +142,7 @@ class SmtpConnection:
         """
         connection = cls(settings)
         try:
-            await connection._open()  # noqa: SLF001 - our own
+            await connection._open()
         except BaseException:
             connection.abort()
             raise
@@ -155,7 +155,7 @@ class SmtpConnection:
             async with asyncio.timeout(settings.timeout_seconds):
                 await loop.create_connection(lambda: self.reader, settings.host, settings.port, ssl=context)
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            raise SmtpError(f"connect: {error or 'timed out'}") from None
+            raise SmtpError(f"connect: {str(error) or 'timed out'}") from None
         greeting = await self._reply("greeting")
         if not greeting.is_ok:
             raise SmtpError(f"greeting: {greeting.code} {greeting.text}", greeting.code)
@@ -207,7 +207,7 @@ class SmtpConnection:
                     server_hostname=self.settings.host,
                 )
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            raise SmtpError(f"STARTTLS: {error or 'timed out'}") from None
+            raise SmtpError(f"STARTTLS: {str(error) or 'timed out'}") from None
         assert transport is not None
         self.reader.transport = transport
         await self._ehlo()

@@ -1,4 +1,7 @@
-"""A relay's settings, as a URL: smtp[s]://user:password@host:port?connections_max=8&starttls=required …"""
+"""A relay's settings, as a URL.
+
+smtp[s]://user:password@host:port?connections_max=8&starttls=required
+"""
 
 import ssl
 from dataclasses import dataclass

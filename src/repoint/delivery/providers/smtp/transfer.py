@@ -82,9 +82,7 @@ async def transfer(connection: SmtpConnection, emails: Sequence[Email]) -> list[
 class Transfer:
     """The state of one run: which message is on the wire, and how far it has come."""
 
-    def __init__(
-        self, connection: SmtpConnection, emails: Sequence[Email], outcomes: list[Outcome | None]
-    ) -> None:
+    def __init__(self, connection: SmtpConnection, emails: Sequence[Email], outcomes: list[Outcome | None]) -> None:
         self._connection = connection
         self._reader = connection.reader
         self._emails = emails
