@@ -1,0 +1,54 @@
+"""AWS's JavaScript SDK, unmodified, with nothing but AWS_ENDPOINT_URL_PINPOINT set."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "javascript"
+SCRIPT = """
+import { PinpointClient, CreateAppCommand, CreateEmailTemplateCommand, SendMessagesCommand, GetAppCommand,
+  TagResourceCommand, ListTagsForResourceCommand } from "@aws-sdk/client-pinpoint";
+const client = new PinpointClient({});
+const app = (await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: "FromNode" } }))).ApplicationResponse;
+await client.send(new CreateEmailTemplateCommand({ TemplateName: "FromNode" + app.Id, EmailTemplateRequest:
+  { Subject: "Hello {{FirstName}}", TextPart: "Dear {{FirstName}}" } }));
+const sent = await client.send(new SendMessagesCommand({ ApplicationId: app.Id, MessageRequest: {
+  Addresses: { "node@example.com": { ChannelType: "EMAIL", Substitutions: { FirstName: ["Nora"] } } },
+  MessageConfiguration: { EmailMessage: { FromAddress: "shop@example.com" } },
+  TemplateConfiguration: { EmailTemplate: { Name: "FromNode" + app.Id } } } }));
+await client.send(new TagResourceCommand({ ResourceArn: app.Arn, TagsModel: { tags: { from: "node" } } }));
+const tags = (await client.send(new ListTagsForResourceCommand({ ResourceArn: app.Arn }))).TagsModel.tags;
+let error = "";
+try { await client.send(new GetAppCommand({ ApplicationId: "none" })); } catch (caught) { error = caught.name; }
+console.log(JSON.stringify({ status: sent.MessageResponse.Result["node@example.com"].DeliveryStatus, tags, error }));
+"""
+
+
+@pytest.fixture(scope="module")
+def sdk():
+    """A folder with the SDK installed."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("Node.js is not on this machine")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if not (FOLDER / "node_modules" / "@aws-sdk" / "client-pinpoint").exists():
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "@aws-sdk/client-pinpoint@3"]
+        installed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=240)
+        if installed.returncode:
+            pytest.skip(f"the npm registry is out of reach: {installed.stderr[-200:]}")
+    return FOLDER
+
+
+def test_the_javascript_sdk_sends_from_a_template(server, sdk):
+    (sdk / "send.mjs").write_text(SCRIPT)
+    done = subprocess.run(
+        ["node", "send.mjs"], cwd=sdk, env=server.environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    (received,) = server.get("/inbox/api/wait?recipient=node%40example.com&timeout=15")["messages"]
+
+    assert json.loads(done.stdout) == {"status": "SUCCESSFUL", "tags": {"from": "node"}, "error": "NotFoundException"}
+    assert received["subject"] == "Hello Nora"

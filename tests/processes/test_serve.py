@@ -1,0 +1,100 @@
+"""`repoint serve`: one command, several processes, an orderly end."""
+
+import subprocess
+import urllib.request
+
+import psutil
+import pytest
+
+from tests.conftest import REPOINT, eventually, start_server
+
+
+def test_health_readiness_and_metrics_answer_without_a_signature(server, pinpoint):
+    pinpoint.get_apps()
+
+    assert server.get("/healthz") == {"status": "ok"}
+    assert server.get("/readyz") == {"status": "ready"}
+    assert 'repoint_requests_total{operation="GetApps",status="200"}' in server.get("/metrics")
+
+
+def test_sigterm_ends_everything_it_started(tmp_path):
+    server = start_server(tmp_path / "data", "--api-processes", "2", "--workers", "2")
+    children = psutil.Process(server.process.pid).children(recursive=True)
+
+    assert len(children) == 4
+    assert server.stop() == 0
+    assert [child for child in children if child.is_running()] == []
+    assert not (server.data_dir / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_killed_process_is_started_again(tmp_path):
+    server = start_server(tmp_path / "data", "--log-level", "error")
+    victims = psutil.Process(server.process.pid).children()
+    for victim in victims:
+        victim.kill()
+
+    eventually(lambda: len(alive(server.process.pid) - {victim.pid for victim in victims}) == len(victims))
+    assert eventually(lambda: answers(server.url + "/readyz"))
+    assert server.stop() == 0
+
+
+def alive(pid):
+    return {child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def test_children_do_not_outlive_a_killed_supervisor(tmp_path):
+    server = start_server(tmp_path / "data", "--log-level", "error")
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.kill()
+
+    eventually(lambda: not [child for child in children if is_up(child)])
+    assert start_server(tmp_path / "data", keys=("x", "y")).stop() == 0
+
+
+def is_up(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
+    server = start_server(tmp_path / "data", "--workers", "0")
+    client = server.client()
+    app_id = client.create_app(CreateApplicationRequest={"Name": "Split"})["ApplicationResponse"]["Id"]
+    message = {
+        "Addresses": {"+14255550188": {"ChannelType": "SMS"}},
+        "MessageConfiguration": {"SMSMessage": {"Body": "from elsewhere"}},
+    }
+    client.send_messages(ApplicationId=app_id, MessageRequest=message)
+    worker = subprocess.Popen([REPOINT, "work", "--data-dir", server.data_dir], stderr=subprocess.DEVNULL)
+    (received,) = server.get("/inbox/api/wait?recipient=%2B14255550188&timeout=20")["messages"]
+    worker.terminate()
+
+    assert received["preview"] == "from elsewhere"
+    assert worker.wait(timeout=30) == 0
+    assert server.stop() == 0
+
+
+def test_a_taken_port_is_an_error_one_can_read(server):
+    port = server.url.rpartition(":")[2]
+    command = [REPOINT, "serve", "--data-dir", server.data_dir, "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--help"], ["keys", "create", "--help"], ["config", "--help"]])
+def test_help_teaches(arguments):
+    done = subprocess.run([REPOINT, *arguments], capture_output=True, text=True, check=True)
+
+    assert "REPOINT_DATA_DIR" in done.stdout
