@@ -73,21 +73,19 @@ class Merged:
 async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge updates of many callers; for `Database.gather`.
 
-    What touches only itself goes in one round trip: lock, write and commit are sent together. What must change other
-    endpoints too (another holder of the address, the user's others) is left out of it, and done in a second one.
+    What touches only itself is one statement, which commits by itself. What must look at other endpoints, or change
+    them (another holder of the address, the user's others), is left out of it and done in a transaction, under locks.
 
     Returns, for each update, None or the BadRequestException its caller should see.
     """
     results: list[Exception | None] = [None] * len(updates)
     first, *rest = _rounds(updates)
-    async with connection.pipeline(), connection.transaction():
-        await _lock_users(connection, updates)
-        cursor = await _write(connection, updates, first, is_alone=True)
-    left = sorted(one.position for one in await _merged(cursor) if not _is_settled(one, results))
+    merged = await _merged(await _write(connection, updates, first, is_alone=True))
+    left = sorted(one.position for one in merged if not _is_settled(one, results))
     rounds = [left, *rest] if left else rest
     if rounds:
         async with connection.transaction():
-            await _lock_users(connection, updates)
+            await _lock_users(connection, [updates[position] for positions in rounds for position in positions])
             await _merge_rounds(connection, updates, rounds, results)
     return results
 
@@ -242,6 +240,7 @@ async def _write(
                     OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
                 ) AS takes_address,
                 i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
+                i.user_id IS NOT NULL AND i.user_id IS DISTINCT FROM e.user_id AS joins_user,
                 CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
                      THEN 'channel'
                      WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
@@ -256,7 +255,9 @@ async def _write(
                       AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
                 m.changes_user AND EXISTS (
                     SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
-                      AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user
+                      AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user,
+                m.joins_user AND EXISTS (
+                    SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.user_id = m.user_id) AS joins_others
             FROM merged m
         ), checked AS (
             SELECT r.*, CASE
@@ -264,7 +265,7 @@ async def _write(
                 WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
                     + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
                     + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > %s THEN 'size'
-                WHEN %s AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
+                WHEN %s AND (r.reaches_address OR r.reaches_user OR r.joins_others) THEN 'reach' END AS stop
             FROM reaching r
         ), written AS (
             INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
