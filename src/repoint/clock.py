@@ -13,7 +13,7 @@ def system_clock() -> datetime:
 
 def iso8601(moment: datetime) -> str:
     """A timestamp as Pinpoint writes it in bodies: milliseconds and a Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def epoch_milliseconds(moment: datetime) -> int:

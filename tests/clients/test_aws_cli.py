@@ -42,7 +42,15 @@ def test_the_guides_sms_to_a_stored_endpoint_is_delivered(server, app_id):
         },
     }
     target = ["--application-id", app_id]
-    aws(server, "update-endpoint", *target, "--endpoint-id", "from-the-shell", "--endpoint-request", json.dumps(endpoint))
+    aws(
+        server,
+        "update-endpoint",
+        *target,
+        "--endpoint-id",
+        "from-the-shell",
+        "--endpoint-request",
+        json.dumps(endpoint),
+    )
     answer = aws(server, "send-messages", *target, "--message-request", json.dumps(message))
     (received,) = server.get("/inbox/api/wait?recipient=%2B14255550177&timeout=15")["messages"]
 

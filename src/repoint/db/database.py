@@ -6,8 +6,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, LiteralString, TypeVar, cast
 
+import msgspec
 import psycopg
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from repoint.db.gather import Gatherer
@@ -47,7 +49,7 @@ class Database:
             open=False,
             timeout=CONNECT_SECONDS,
             kwargs=CONNECTION,
-            configure=_prefer_indexes,
+            configure=_set_up,
         )
         self._gatherers: dict[Any, Gatherer[Any, Any]] = {}
         self._lanes: list[Lane] = []
@@ -188,7 +190,7 @@ class Lane:
     async def _own(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(self._db.dsn, **CONNECTION)
-            await _prefer_indexes(self._connection)
+            await _set_up(self._connection)
         return self._connection
 
     async def close(self) -> None:
@@ -197,11 +199,13 @@ class Lane:
             await self._connection.close()
 
 
-async def _prefer_indexes(connection: Connection) -> None:
-    """These connections look up a few rows by key; a plan that reads a whole table is never the right one.
+async def _set_up(connection: Connection) -> None:
+    """JSON is read by msgspec, and plans use indexes.
 
-    Without this, tables too new to have statistics are joined by scanning them.
+    These connections look up a few rows by key: a plan that reads a whole table is never the right one, but it is what
+    PostgreSQL chooses for tables too new to have statistics.
     """
+    set_json_loads(msgspec.json.decode, connection)
     await connection.execute("SET enable_hashjoin = off")
     await connection.execute("SET enable_mergejoin = off")
     await connection.execute("SET enable_seqscan = off")

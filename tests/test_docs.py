@@ -1,0 +1,64 @@
+"""The documentation is true: generated pages are current, links lead somewhere, commands and examples exist."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from repoint.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+COMMAND = re.compile(r"(?<![\w/-])repoint ((?:[a-z]+ ?)+)")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    broken = [
+        link for link in LINK.findall(page.read_text()) if "://" not in link and not (page.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_examples_are_python(page):
+    for example in PYTHON.findall(page.read_text()):
+        assert ast.parse(example).body
+
+
+def test_commands_that_are_named_exist():
+    named = {words.split()[0] for page in PAGES for words in COMMAND.findall(page.read_text())}
+
+    assert named & {"serve", "keys", "doctor", "config", "work"}
+    assert {word for word in named if word in {"migrate", "render", "import", "export", "segments"}} == set()
+
+
+def test_flags_that_are_named_exist():
+    lines = [line for page in PAGES for line in page.read_text().splitlines() if "repoint " in line]
+    named = {flag for line in lines for flag in FLAG.findall(line)}
+
+    assert named - flags_of(main) == set()
+
+
+def flags_of(command):
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return own.union(*(flags_of(one) for one in below))
+
+
+def test_generated_pages_are_current():
+    done = subprocess.run([sys.executable, "tools/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "reference pages are current\n")
