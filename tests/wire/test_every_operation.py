@@ -13,8 +13,6 @@ from botocore.exceptions import ClientError
 from repoint.operations import OPERATIONS as BUILT
 from tests.wire.inputs import MODEL, OPERATIONS, broken_bodies, request_of
 
-METHODS = {name: name for name in OPERATIONS}
-
 
 def call(client, name, parameters):
     """The status and error code of one call; parameters go out as they are."""
@@ -26,19 +24,23 @@ def call(client, name, parameters):
 
 
 def raw(server, name, body):
-    """Send a body as it is, correctly signed; the status, the error class and the decoded answer."""
+    """Send a body as it is to an operation, correctly signed."""
     http = MODEL.operation_model(name).http
     path = http["requestUri"].split("?")[0]
     for part in [piece for piece in path.split("/") if piece.startswith("{")]:
         path = path.replace(part, "email" if part == "{template-type}" else "x")
-    request = AWSRequest(http["method"], server.url + path, data=body, headers={"content-type": "application/json"})
-    SigV4Auth(Credentials(server.access_key_id, server.secret_access_key), "mobiletargeting", "us-east-1").add_auth(
-        request
-    )
-    plain = urllib.request.Request(request.url, data=body, headers=dict(request.headers), method=http["method"])
+    return send_raw(server, http["method"], path, body)
+
+
+def send_raw(server, method, path, body):
+    """A signed request as it is; the status, the error class and the decoded answer."""
+    request = AWSRequest(method, server.url + path, data=body, headers={"content-type": "application/json"})
+    credentials = Credentials(server.access_key_id, server.secret_access_key)
+    SigV4Auth(credentials, "mobiletargeting", "us-east-1").add_auth(request)
+    plain = urllib.request.Request(request.url, data=body, headers=dict(request.headers), method=method)
     try:
         with urllib.request.urlopen(plain, timeout=30) as response:
-            return response.status, "", json.loads(response.read())
+            return response.status, "", json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         return error.code, error.headers["x-amzn-errortype"], json.loads(error.read())
 
