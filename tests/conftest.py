@@ -36,7 +36,7 @@ class RunningServer:
             "aws_access_key_id": self.access_key_id,
             "aws_secret_access_key": self.secret_access_key,
             "endpoint_url": self.url,
-            "config": Config(retries={"max_attempts": 1}, max_pool_connections=50),
+            "config": Config(retries={"total_max_attempts": 1}, max_pool_connections=50),
         }
         return boto3.client(service, region_name=region, **(credentials | overrides))
 

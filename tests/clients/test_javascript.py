@@ -13,7 +13,8 @@ SCRIPT = """
 import { PinpointClient, CreateAppCommand, CreateEmailTemplateCommand, SendMessagesCommand, GetAppCommand,
   TagResourceCommand, ListTagsForResourceCommand } from "@aws-sdk/client-pinpoint";
 const client = new PinpointClient({});
-const app = (await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: "FromNode" } }))).ApplicationResponse;
+const created = await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: "FromNode" } }));
+const app = created.ApplicationResponse;
 await client.send(new CreateEmailTemplateCommand({ TemplateName: "FromNode" + app.Id, EmailTemplateRequest:
   { Subject: "Hello {{FirstName}}", TextPart: "Dear {{FirstName}}" } }));
 const sent = await client.send(new SendMessagesCommand({ ApplicationId: app.Id, MessageRequest: {

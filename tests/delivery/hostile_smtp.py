@@ -7,12 +7,13 @@ CONTENT (while content arrives), END (its final reply) and TLS (right after the 
 
 import asyncio
 import contextlib
-import datetime
 import ipaddress
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -152,7 +153,7 @@ class HostileRelay:
     has_been_pipelined: bool = False
     is_tls_used: bool = False
 
-    async def __aenter__(self) -> "HostileRelay":
+    async def __aenter__(self) -> Self:
         self._sessions: set[asyncio.Task[None]] = set()
         context = self.certificate if self.is_tls else None
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=context, limit=2**24)
@@ -233,14 +234,14 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int):
-        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+        end = datetime.now(UTC) + timedelta(days=days)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(end - datetime.timedelta(days=60))
+            .not_valid_before(end - timedelta(days=60))
             .not_valid_after(end)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)

@@ -27,6 +27,8 @@ from repoint.wire.model import Model, Operation, read_request
 logger = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 7 * 1024 * 1024
+DRAIN_BYTES_MAX = 4 * BODY_BYTES_MAX  # a client that is cut off while it sends never reads why
+TOO_LARGE = f"The body must be at most {BODY_BYTES_MAX} bytes"
 BODY_SECONDS = 30
 JSON = "application/json"
 CORS_HEADERS = (
@@ -241,21 +243,24 @@ async def read_body(request: falcon.asgi.Request) -> bytes:
         Refusal: 408, when it does not arrive in time.
     """
     length = request.content_length
-    if length is not None and length > BODY_BYTES_MAX:
-        raise PayloadTooLargeException(f"The body must be at most {BODY_BYTES_MAX} bytes")
     if length is None and "transfer-encoding" not in request.headers:
         return b""
+    if length is not None and length > DRAIN_BYTES_MAX:
+        raise PayloadTooLargeException(TOO_LARGE)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream:
                 size += len(chunk)
-                if size > BODY_BYTES_MAX:
-                    raise PayloadTooLargeException(f"The body must be at most {BODY_BYTES_MAX} bytes")
-                chunks.append(chunk)
+                if size <= BODY_BYTES_MAX:
+                    chunks.append(chunk)
+                elif size > DRAIN_BYTES_MAX:
+                    break
     except TimeoutError:
         raise Refusal(408, "RequestTimeoutException", "The body did not arrive in time") from None
+    if size > BODY_BYTES_MAX:
+        raise PayloadTooLargeException(TOO_LARGE)
     return b"".join(chunks)
 
 

@@ -173,7 +173,7 @@ def _from_query(raw_query: bytes, headers: dict[str, str]) -> Claim:
 def _claim(
     credential: str, signed: str, signature: str, stamp: str, headers: dict[str, str], *, expires: int | None
 ) -> Claim:
-    parts = credential.rsplit("/", 4)
+    parts = credential.split("/")
     if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - key, date, region, service, terminator
         raise _incomplete("Credential must have exactly 5 slash-delimited elements, the last of them aws4_request.")
     access_key_id, date, region, service, _ = parts

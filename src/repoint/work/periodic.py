@@ -3,9 +3,11 @@
 Every worker runs it; a lock lets one at a time do so.
 """
 
+import contextlib
 import logging
 from datetime import datetime, timedelta
 
+import psycopg
 from psycopg import sql
 
 from repoint.db import Connection, Database
@@ -41,7 +43,8 @@ async def make_partitions(connection: Connection, now: datetime) -> None:
         if found is not None and found[0] is None:
             statement = sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})")
             bounds = (sql.Literal(f"{day}T00:00:00Z"), sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"))
-            await connection.execute(statement.format(sql.Identifier(name), *bounds))
+            with contextlib.suppress(psycopg.errors.DuplicateTable):  # another process was quicker
+                await connection.execute(statement.format(sql.Identifier(name), *bounds))
 
 
 async def _drop_partitions(connection: Connection, before: datetime) -> None:
