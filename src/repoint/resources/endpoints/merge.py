@@ -228,10 +228,7 @@ async def _write(
                 coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{}') AS demographic,
                 coalesce(e.location || i.location, i.location, e.location, '{}') AS location,
                 CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
-                     THEN jsonb_strip_nulls(
-                         coalesce((SELECT u.user_attributes FROM endpoint u
-                                   WHERE u.app_id = i.app_id AND u.user_id = i.user_id LIMIT 1), '{}')
-                         || coalesce(i.user_attributes, '{}'))
+                     THEN jsonb_strip_nulls(coalesce(family.attributes, '{}') || coalesce(i.user_attributes, '{}'))
                      WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{}')
                      ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{}') || i.user_attributes)
                 END AS user_attributes,
@@ -240,24 +237,24 @@ async def _write(
                     OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
                 ) AS takes_address,
                 i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
-                i.user_id IS NOT NULL AND i.user_id IS DISTINCT FROM e.user_id AS joins_user,
+                family.endpoints > 0 AS joins_others,
                 CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
                      THEN 'channel'
-                     WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
-                          AND (SELECT count(*) FROM endpoint u
-                               WHERE u.app_id = i.app_id AND u.user_id = i.user_id) >= %s
-                     THEN 'user' END AS problem
+                     WHEN family.endpoints >= %s THEN 'user' END AS problem
             FROM item i LEFT JOIN endpoint e USING (app_id, endpoint_id)
-        ), reaching AS (
+            CROSS JOIN LATERAL (  -- whom a user's new endpoint joins; nobody, where it has been theirs before
+                SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
+                FROM endpoint u
+                WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
+            ) family
+        ), reaching AS MATERIALIZED (
             SELECT m.*,
                 m.takes_address AND EXISTS (
                     SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.address = m.address
                       AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
                 m.changes_user AND EXISTS (
                     SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
-                      AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user,
-                m.joins_user AND EXISTS (
-                    SELECT 1 FROM endpoint o WHERE o.app_id = m.app_id AND o.user_id = m.user_id) AS joins_others
+                      AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user
             FROM merged m
         ), checked AS (
             SELECT r.*, CASE
