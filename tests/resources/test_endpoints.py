@@ -3,9 +3,11 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.conftest import eventually
 from tests.wire.test_every_operation import send_raw
 
 PUSH = {"ChannelType": "GCM"}
@@ -270,3 +272,24 @@ def test_deleting_answers_what_was_there(pinpoint, app_id):
 def test_an_unknown_application_is_not_found(pinpoint):
     with pytest.raises(pinpoint.exceptions.NotFoundException, match="Application not found"):
         put(pinpoint, "none", "e")
+
+
+def test_a_new_endpoint_is_found_its_place_by_index(server, pinpoint, app_id):
+    """Creating endpoints must not read those that are there: with ten million of them it would take seconds."""
+    items = [{"Id": f"e{n}", "Attributes": {"a": ["1"]}, "User": {"UserId": f"u{n}"}} for n in range(100)]
+    pinpoint.update_endpoints_batch(ApplicationId=app_id, EndpointBatchRequest={"Item": items})
+    with psycopg.connect(
+        f"host={server.data_dir}/postgres user=postgres dbname=postgres", autocommit=True
+    ) as connection:
+
+        def reads():
+            return connection.execute(
+                "SELECT seq_tup_read, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'endpoint'"
+            ).fetchone()
+
+        before = eventually(lambda: (found := reads())[1] >= 100 and found)
+        for number in range(100, 110):
+            put(pinpoint, app_id, f"e{number}", User={"UserId": f"u{number}"})
+        after = eventually(lambda: (found := reads())[1] >= before[1] + 10 and found)
+
+    assert after[0] == before[0]

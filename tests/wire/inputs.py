@@ -75,6 +75,8 @@ def broken_bodies(name):
         broken = copy.deepcopy(good)
         if set_at(broken, path, wrong_for(member_shape)):
             yield f"{'.'.join(map(str, path))} of the wrong type", json.dumps(broken).encode()
+        if getattr(member_shape, "enum", None) and set_at(broken, path, "NO_SUCH_VALUE"):
+            yield f"{'.'.join(map(str, path))} outside its enum", json.dumps(broken).encode()
     for member in shape.required_members:
         without = {key: value for key, value in good.items() if key != member}
         yield f"without {member}", json.dumps(without).encode()

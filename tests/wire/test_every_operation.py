@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from repoint.operations import OPERATIONS as BUILT
-from tests.wire.inputs import MODEL, OPERATIONS, broken_bodies, request_of
+from tests.wire.inputs import MODEL, OPERATIONS, broken_bodies, request_of, value_of
 
 
 def call(client, name, parameters):
@@ -75,6 +75,20 @@ def test_broken_input_is_a_bad_request_that_says_why(server, name):
         assert (fault, status, code) == (fault, 400, "BadRequestException")
         assert answer["Message"]
         assert answer["RequestID"]
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if list(broken_bodies(name))])
+def test_unknown_members_and_nulls_are_passed_over(server, name):
+    """What a newer SDK sends, and what an older one leaves empty, must not turn a good request into a bad one."""
+    payload = MODEL.operation_model(name).input_shape.members[
+        MODEL.operation_model(name).input_shape.serialization["payload"]
+    ]
+    plain = json.loads(json.dumps(value_of(payload, full=False), default=lambda value: "aGk="))
+    optional = {member: None for member in payload.members if member not in payload.required_members}
+    _, expected, _ = raw(server, name, json.dumps(plain).encode())
+    _, code, _ = raw(server, name, json.dumps({**plain, **optional, "NewerThanUs": [1, {}]}).encode())
+
+    assert (code == "BadRequestException") == (expected == "BadRequestException")
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if BUILT[name] is None])
