@@ -30,6 +30,7 @@ async def keep_house(db: Database, now: datetime, *, event_days: int, message_da
             await _drop_partitions(connection, now - timedelta(days=event_days))
             await _trim_ledger(connection, now - timedelta(days=message_days))
             await _purge_apps(connection)
+            await _purge_segments(connection)
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
@@ -89,5 +90,30 @@ async def _purge_apps(connection: Connection) -> None:
             )
             if cursor.rowcount < SLICE_ROWS_MAX:
                 break
+        await connection.execute(
+            """INSERT INTO segment_purge (app_id, segment_id)
+               SELECT app_id, segment_id FROM segment_member WHERE app_id = %s UNION
+               SELECT app_id, segment_id FROM segment_user WHERE app_id = %s ON CONFLICT DO NOTHING""",
+            [app_id, app_id],
+        )
         await connection.execute("DELETE FROM app_purge WHERE app_id = %s", [app_id])
         logger.info("purged application %s", app_id)
+
+
+async def _purge_segments(connection: Connection) -> None:
+    """The members of deleted segments, a slice at a time."""
+    rows = await (await connection.execute("SELECT app_id, segment_id FROM segment_purge")).fetchall()
+    for app_id, segment_id in rows:
+        while True:
+            cursor = await connection.execute(
+                """DELETE FROM segment_member WHERE (app_id, segment_id, version, endpoint_id) IN (
+                       SELECT app_id, segment_id, version, endpoint_id FROM segment_member
+                       WHERE app_id = %s AND segment_id = %s LIMIT %s)""",
+                [app_id, segment_id, SLICE_ROWS_MAX],
+            )
+            if cursor.rowcount < SLICE_ROWS_MAX:
+                break
+        await connection.execute("DELETE FROM segment_user WHERE app_id = %s AND segment_id = %s", [app_id, segment_id])
+        await connection.execute(
+            "DELETE FROM segment_purge WHERE app_id = %s AND segment_id = %s", [app_id, segment_id]
+        )

@@ -1,0 +1,1 @@
+"""Segments: which endpoints a campaign, a journey or an export is for."""
