@@ -1,97 +1,28 @@
 """The command line: `repoint serve`, `repoint work`, `repoint keys …`, `repoint config`, `repoint doctor`."""
 
-import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from repoint import __version__, doctor
-from repoint.config import Settings, read_file
+from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
-from repoint.logs import set_up_logs
-from repoint.main import Installation, serve, work
+from repoint.main import serve, work
+from repoint.options import ALL, INSTALLATION, run, settings_of, settings_options
 from repoint.resources import keys
 from repoint.resources.call import Server
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-ALL = tuple(entry.name for entry in dataclasses.fields(Settings))
-INSTALLATION = ("data_dir", "database_url", "secret_key", "account_id", "log_level", "log_format")
 SOURCES = {
     ParameterSource.COMMANDLINE: "flag",
     ParameterSource.ENVIRONMENT: "environment",
     ParameterSource.DEFAULT_MAP: "file",
     ParameterSource.DEFAULT: "default",
 }
-
-
-def settings_options(names: Iterable[str]) -> Callable[[Function], Function]:
-    """Flags for these settings, each also read from REPOINT_* and from the TOML file of --config."""
-    wanted = set(names)
-
-    def decorate(function: Function) -> Function:
-        for entry in reversed(dataclasses.fields(Settings)):
-            if entry.name in wanted:
-                function = _option(entry)(function)
-        return click.option(
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            envvar="REPOINT_CONFIG",
-            is_eager=True,
-            expose_value=False,
-            callback=_read_config,
-            help="A TOML file of settings.  [env: REPOINT_CONFIG]",
-        )(function)
-
-    return decorate
-
-
-def _option(entry: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
-    flag = f"--{entry.name.replace('_', '-')}"
-    default: Any = entry.default
-    kind: Any = type(default)
-    is_list = isinstance(default, tuple)
-    if entry.metadata["choices"]:
-        kind = click.Choice(entry.metadata["choices"])
-    elif isinstance(default, Path):
-        kind = click.Path(path_type=Path)
-    elif is_list:
-        kind = str
-    return click.option(
-        f"{flag}/--no-{flag[2:]}" if isinstance(default, bool) else flag,
-        entry.name,
-        default=default,
-        type=None if isinstance(default, bool) else kind,
-        multiple=is_list,
-        envvar=f"REPOINT_{entry.name.upper()}",
-        show_default=not is_list and default != "",
-        help=f"{entry.metadata['help']}  [env: REPOINT_{entry.name.upper()}]",
-    )
-
-
-def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        values = read_file(path)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    context.default_map = {**(context.default_map or {}), **values}
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    """The settings these flags give; logs are set up on the way."""
-    settings = Settings(**given)
-    if not (settings.account_id.isdigit() and len(settings.account_id) == 12):  # noqa: PLR2004 - AWS's own length
-        raise click.UsageError("account-id: must be twelve digits")
-    set_up_logs(settings.log_level, settings.log_format)
-    return settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -118,7 +49,7 @@ def serve_command(**given: Any) -> None:
     the API is wanted and `repoint work` where delivery is.
     """
     try:
-        sys.exit(serve(_settings(given)))
+        sys.exit(serve(settings_of(given)))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {given['host']}:{given['port']}: {error.strerror}") from None
 
@@ -127,7 +58,7 @@ def serve_command(**given: Any) -> None:
 @settings_options(ALL)
 def work_command(**given: Any) -> None:
     """Deliver messages for servers elsewhere that share the database."""
-    sys.exit(work(_settings(given)))
+    sys.exit(work(settings_of(given)))
 
 
 @main.command("config")
@@ -159,7 +90,7 @@ def doctor_command(**given: Any) -> None:
 
     Exits with status 1 when something needs attention.
     """
-    findings = doctor.examine(_settings(given))
+    findings = doctor.examine(settings_of(given))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.is_fine else 'FAIL'}  {finding.subject}: {finding.text}")
     sys.exit(0 if all(finding.is_fine for finding in findings) else 1)
@@ -198,7 +129,7 @@ def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json:
         expires_at = now + timedelta(days=expires_in_days) if expires_in_days else None
         return await keys.create_key(server.db, server.seal, name=name, policy=document, now=now, expires_at=expires_at)
 
-    _show_new_key(_run(given, create), as_json=as_json)
+    _show_new_key(run(given, create), as_json=as_json)
 
 
 @keys_group.command("list")
@@ -206,7 +137,7 @@ def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def keys_list(*, as_json: bool, **given: Any) -> None:
     """List access keys: id, name, when made, when last used."""
-    found: list[keys.StoredKey] = _run(given, lambda server: keys.list_keys(server.db))
+    found: list[keys.StoredKey] = run(given, lambda server: keys.list_keys(server.db))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(key) for key in found], default=str, indent=2))
         return
@@ -234,7 +165,7 @@ def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **
             old_expires_at=now + timedelta(hours=old_works_hours),
         )
 
-    new = _run(given, rotate)
+    new = run(given, rotate)
     if new is None:
         raise click.ClickException(f"there is no access key {access_key_id}")
     _show_new_key(new, as_json=as_json)
@@ -245,7 +176,7 @@ def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **
 @click.argument("access_key_id")
 def keys_revoke(*, access_key_id: str, **given: Any) -> None:
     """Delete an access key: requests signed with it are refused from now on."""
-    if not _run(given, lambda server: keys.revoke_key(server.db, access_key_id)):
+    if not run(given, lambda server: keys.revoke_key(server.db, access_key_id)):
         raise click.ClickException(f"there is no access key {access_key_id}")
     click.echo(f"{access_key_id} is revoked")
 
@@ -258,21 +189,6 @@ def _policy(file: Any) -> dict[str, Any]:
         raise click.ClickException(f"policy: {error}") from None
     document: dict[str, Any] = json.loads(text)
     return document
-
-
-def _run(given: dict[str, Any], action: Callable[[Server], Any]) -> Any:
-    """Open the installation for one action."""
-    settings = _settings(given)
-    installation = Installation.open(settings)
-
-    async def run() -> Any:
-        async with installation.server() as server:
-            return await action(server)
-
-    try:
-        return asyncio.run(run())
-    finally:
-        installation.close()
 
 
 def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
