@@ -68,8 +68,8 @@ class RunningServer:
         return self.process.wait(timeout=60)
 
 
-def start_server(data_dir, *arguments, port=0, keys=None):
-    """Start a server and wait for its ready line."""
+def start_server(data_dir, *arguments, port=0, keys=None, key_flags=()):
+    """Start a server and wait for its ready line; `key_flags` say where to make a key, if not in the data directory."""
     command = [REPOINT, "serve", "--data-dir", data_dir, "--port", str(port), *arguments]
     log = Path(data_dir).parent / f"{Path(data_dir).name}.log"
     with log.open("ab") as errors:
@@ -78,7 +78,7 @@ def start_server(data_dir, *arguments, port=0, keys=None):
     match = re.fullmatch(r"ready (http://\S+)\n", line)
     assert match, f"no ready line but {line!r}: {log.read_text()[-4000:]}"
     server = RunningServer(process, match[1], Path(data_dir), arguments=list(arguments))
-    server.access_key_id, server.secret_access_key = keys or create_key(data_dir)
+    server.access_key_id, server.secret_access_key = keys or create_key(data_dir, "tests", *key_flags)
     return server
 
 
