@@ -31,6 +31,9 @@ class Settings:
     )
     account_id: str = setting("123456789012", "The AWS account id in ARNs: twelve digits.")
     api_processes: int = setting(1, "Processes that answer the API.")
+    idle_seconds: float = setting(
+        30.0, "A connection that is silent for so long, or takes so long to send a request's head, is closed."
+    )
     workers: int = setting(1, "Processes that deliver; 0 leaves delivery to `repoint work`.")
     smtp_url: tuple[str, ...] = setting(
         (),

@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 import uvloop
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as HttpServer
 
@@ -57,7 +57,6 @@ TEXT_CHANNELS = (
     "BAIDU",
 )
 BACKLOG = 1024
-HEADER_MILLISECONDS = 10_000
 
 
 @dataclass(slots=True)
@@ -183,10 +182,11 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
             address=installation.settings.host,
             port=port,
             interface=Interfaces.ASGI,
+            http=HTTPModes.http1,  # looking for HTTP/2 first, it would wait for ever for a connection's first byte
             backlog=BACKLOG,
             log_enabled=False,
             websockets=False,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS),
+            http1_settings=HTTP1Settings(header_read_timeout=round(installation.settings.idle_seconds * 1000)),
         )
         serving = asyncio.create_task(http.serve())
         recording = asyncio.create_task(_record_key_use(server, used_keys))

@@ -87,6 +87,28 @@ def test_garbage_on_the_socket_hurts_nobody(server, pinpoint):
     assert pinpoint.get_apps()["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    """A server that waits for nobody longer than a second."""
+    running = start_server(tmp_path_factory.mktemp("impatient") / "data", "--idle-seconds", "1", "--log-level", "error")
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"GET /v1/apps HTTP/1.1\r\nHo", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ids=["nothing", "half a head", "one request and no other"],
+)
+def test_a_silent_connection_is_closed(impatient, beginning):
+    host, port = impatient.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(beginning)
+        received = list(iter(lambda: connection.recv(65536), b""))  # the socket's timeout is the test's limit
+
+    assert len(received) == beginning.startswith(b"GET /healthz")
+
+
 def test_two_requests_may_share_a_connection(server):
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
     statuses = []
