@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, rendering, smtp
+from bench import api, idle, rendering, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
+    "idle": idle.run,
     "update-endpoint": api.update_endpoint,
     "get-endpoint": api.get_endpoint,
     "send-messages": api.send_messages,

@@ -68,7 +68,7 @@ class EmbeddedPostgres:
             try:
                 fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                logger.info("PostgreSQL is left running: another process uses it")
+                logger.debug("PostgreSQL is left running: another process uses it")
             else:
                 self._control("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
             self._use.close()
