@@ -52,6 +52,8 @@ gen: setup
 	$(BIN)/python tools/gen.py
 	$(BIN)/python tools/reference.py
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
 lock:
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-emit-index-url --no-emit-find-links \
-	  --no-header --group dev --group build -o requirements.lock pyproject.toml
+	$(LOCK) --upgrade --group dev --group build -o requirements.lock pyproject.toml
+	$(LOCK) --constraint requirements.lock --group build -o deploy/requirements.lock pyproject.toml

@@ -68,5 +68,15 @@ def test_the_changelog_keeps_its_form():
     assert all(re.fullmatch(r"Unreleased|\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}", heading) for heading in headings)
 
 
-def test_the_lock_names_no_host():
-    assert re.findall(r"https?://", (ROOT / "requirements.lock").read_text()) == []
+LOCKS = ["requirements.lock", "deploy/requirements.lock"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_no_host(lock):
+    assert re.findall(r"https?://", (ROOT / lock).read_text()) == []
+
+
+def test_what_is_deployed_is_what_is_tested():
+    tested, deployed = (set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(), re.MULTILINE)) for lock in LOCKS)
+
+    assert deployed < tested
