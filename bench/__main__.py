@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, idle, rendering, smtp
+from bench import api, events, idle, rendering, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "update-endpoint": api.update_endpoint,
     "get-endpoint": api.get_endpoint,
     "send-messages": api.send_messages,
+    "put-events": events.put_events,
     "rendering": rendering.run,
     "smtp": smtp.run,
 }

@@ -7,6 +7,7 @@ from repoint.resources import apps, tags
 from repoint.resources.call import Call
 from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
+from repoint.resources.events import api as events
 from repoint.resources.messages import api as messages
 from repoint.resources.templates import api as templates
 from repoint.wire.exceptions import MethodNotAllowedException
@@ -104,7 +105,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "ListTemplates": templates.list_templates,
     "PhoneNumberValidate": None,
     "PutEventStream": None,
-    "PutEvents": None,
+    "PutEvents": events.put_events,
     "RemoveAttributes": endpoints.remove_attributes,
     "SendMessages": messages.send_messages,
     "SendOTPMessage": None,

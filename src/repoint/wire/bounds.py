@@ -81,3 +81,5 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
 
 NESTING_MAX: Final = 64
 MEMBERS_MAX: Final = 200_000
+# Operations whose body may be less than the 7 MB that the gateway takes.
+BODY_BYTES_MAX: Final[dict[str, int]] = {"PutEvents": 4 * 1024 * 1024}

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from repoint.wire.bounds import MEMBERS_MAX, NESTING_MAX
-from repoint.wire.exceptions import BadRequestException
+from repoint.wire.bounds import BODY_BYTES_MAX, MEMBERS_MAX, NESTING_MAX
+from repoint.wire.exceptions import BadRequestException, PayloadTooLargeException
 from repoint.wire.validate import ShapeError, Validator, Validators
 
 MODEL_FILE = Path(__file__).with_name("service.json")
@@ -106,7 +106,10 @@ def read_request(operation: Operation, segments: Mapping[str, str], query: bytes
 
     Raises:
         BadRequestException: naming the member and the rule it broke.
+        PayloadTooLargeException: for an operation that takes less than all take.
     """
+    if len(body) > BODY_BYTES_MAX.get(operation.name, len(body)):
+        raise PayloadTooLargeException(f"The body must be at most {BODY_BYTES_MAX[operation.name]} bytes")
     request: dict[str, Any] = {}
     for parameter in operation.path:
         request[parameter.member] = _checked(parameter, segments[parameter.name])

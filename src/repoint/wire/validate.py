@@ -9,6 +9,7 @@ import base64
 import binascii
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,13 @@ class ShapeError(Exception):
         """One sentence naming the member and the rule it broke."""
         path = "".join(self.path).lstrip(".")
         return f"{path}: {self.rule}" if path else self.rule
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Stands where an item was that breaks a rule, in a request whose items are answered one by one."""
+
+    message: str
 
 
 def string(value: Any) -> str:
@@ -210,6 +218,22 @@ def string_or_list(check: Validator) -> Validator:
     return lenient
 
 
+# What PutEvents answers item by item: one that breaks a rule must not take its neighbours with it.
+FORGIVEN = frozenset({"EventsBatch", "PublicEndpoint", "Event"})
+
+
+def forgiving(check: Validator) -> Validator:
+    """The value, or what is wrong with it."""
+
+    def checked(value: Any) -> Any:
+        try:
+            return check(value)
+        except ShapeError as error:
+            return Refused(error.message())
+
+    return checked
+
+
 class Validators:
     """All shapes' validators, compiled when first asked for."""
 
@@ -231,7 +255,8 @@ class Validators:
         shape = self.shapes[name]
         kind = shape["type"]
         if kind == "structure":
-            return self.structure(name, shape)
+            check = self.structure(name, shape)
+            return forgiving(check) if name in FORGIVEN else check
         if kind == "list":
             return list_of(self.shape(shape["member"]["shape"]))
         if kind == "map":

@@ -5,7 +5,7 @@ address has one active endpoint a channel; a user has at most 15 endpoints, who 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,6 +88,38 @@ async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpda
             await _lock_users(connection, [updates[position] for positions in rounds for position in positions])
             await _merge_rounds(connection, updates, rounds, results)
     return results
+
+
+async def merge_with(
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    follow: Callable[[Connection, list[int]], Awaitable[None]],
+    report: Callable[[int, Exception | None], None],
+) -> None:
+    """Merge updates of many callers as `merge_endpoints` does, each in one commit with what belongs to it.
+
+    `follow(connection, positions)` writes that within the transaction of these updates; `report(position, problem)`
+    is told of each update once its transaction has committed, so that a repeated batch can leave it out.
+    """
+    results: list[Exception | None] = [None] * len(updates)
+    first, *rest = _rounds(updates)
+    async with connection.transaction():
+        merged = await _merged(await _write(connection, updates, first, is_alone=True))
+        left = sorted(one.position for one in merged if not _is_settled(one, results))
+        settled = sorted(set(first) - set(left))
+        await follow(connection, [position for position in settled if results[position] is None])
+    for position in settled:
+        report(position, results[position])
+    rounds = [left, *rest] if left else rest
+    if not rounds:
+        return
+    positions = [position for one in rounds for position in one]
+    async with connection.transaction():
+        await _lock_users(connection, [updates[position] for position in positions])
+        await _merge_rounds(connection, updates, rounds, results)
+        await follow(connection, [position for position in positions if results[position] is None])
+    for position in positions:
+        report(position, results[position])
 
 
 async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:

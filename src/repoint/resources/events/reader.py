@@ -1,0 +1,158 @@
+"""Following the event log by position: every event that commits is read once, in order, however late it commits.
+
+A position is a PostgreSQL snapshot. A reader is done with the events that snapshot sees; its next round is what a
+newer snapshot sees besides. So an event of a transaction that was still open is neither skipped nor waited for: it is
+part of the round that begins after its commit. Within a round, events go by (xid, event_id), which is the order of
+arrival for whoever waits for one answer before it sends the next request.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+from repoint.db import Connection, Database
+
+BEGINNING: Final = "3:3:"  # the snapshot that sees nothing: 3 is the first transaction id there can be
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a reader has come; `xid` and `event_id` are its place within the round to `target`."""
+
+    done: str
+    target: str | None = None
+    xid: str = "0"
+    event_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """A row of the log."""
+
+    xid: str
+    event_id: int
+    arrival_at: datetime
+    app_id: str
+    endpoint_id: str
+    event_type: str
+    event_at: datetime
+    document: dict[str, Any]
+
+
+async def current_snapshot(db: Database) -> str:
+    """What a round that begins now would read up to. The same text as before: nothing has committed since."""
+    row = await db.fetch_one("SELECT pg_current_snapshot()::text")
+    assert row is not None
+    return str(row[0])
+
+
+async def read(
+    connection: Connection, position: Position, limit: int, *, app_id: str | None = None
+) -> tuple[list[LoggedEvent], Position]:
+    """The next events, at most `limit`, and the position after them. No events: the round is over, nothing is new."""
+    if position.target is None:
+        row = await (await connection.execute("SELECT pg_current_snapshot()::text")).fetchone()
+        assert row is not None
+        position = replace(position, target=row[0])
+    assert position.target is not None
+    events: list[LoggedEvent] = []
+    late = position.done.split(":")[2]
+    if late:
+        events += await _late(connection, position, late.split(","), limit, app_id)
+    if len(events) < limit:
+        events += await _newer(connection, position, limit - len(events), app_id)
+    if len(events) < limit:
+        return events, Position(position.target)
+    return events, replace(position, xid=events[-1].xid, event_id=events[-1].event_id)
+
+
+async def _late(
+    connection: Connection, position: Position, xids: list[str], limit: int, app_id: str | None
+) -> list[LoggedEvent]:
+    """Events of transactions that were open when the last round began."""
+    parameters = [xids, position.xid, position.event_id, position.target, limit]
+    if app_id is None:
+        query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
+                   document
+               FROM event WHERE xid = ANY(%s::text[]::xid8[]) AND (xid, event_id) > (%s::text::xid8, %s)
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+               ORDER BY xid, event_id LIMIT %s"""
+    else:
+        query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
+               FROM event WHERE app_id = %s AND xid = ANY(%s::text[]::xid8[])
+                 AND (xid, event_id) > (%s::text::xid8, %s)
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+               ORDER BY xid, event_id LIMIT %s"""
+        parameters.insert(0, app_id)
+    return _events(await (await connection.execute(query, parameters)).fetchall())
+
+
+async def _newer(connection: Connection, position: Position, limit: int, app_id: str | None) -> list[LoggedEvent]:
+    """Events of transactions that began after the last round did."""
+    assert position.target is not None
+    first, last = position.done.split(":")[1], position.target.split(":")[1]
+    if int(first) > int(position.xid):
+        after = (str(int(first) - 1), 2**62)
+    else:
+        after = (position.xid, position.event_id)
+    parameters = [*after, last, position.target, limit]
+    if app_id is None:
+        query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
+                   document
+               FROM event WHERE (xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+               ORDER BY xid, event_id LIMIT %s"""
+    else:
+        query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
+               FROM event WHERE app_id = %s AND (xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+               ORDER BY xid, event_id LIMIT %s"""
+        parameters.insert(0, app_id)
+    return _events(await (await connection.execute(query, parameters)).fetchall())
+
+
+def _events(rows: Sequence[Any]) -> list[LoggedEvent]:
+    return [LoggedEvent(*row) for row in rows]
+
+
+async def load_position(connection: Connection, reader_name: str, *, lock: bool = False) -> Position | None:
+    """Where a reader stopped; None for an unknown one, or, with `lock`, one that somebody else is moving."""
+    if lock:
+        cursor = await connection.execute(
+            """SELECT done::text, target::text, xid::text, event_id FROM event_reader WHERE reader_name = %s
+               FOR UPDATE SKIP LOCKED""",
+            [reader_name],
+        )
+    else:
+        cursor = await connection.execute(
+            "SELECT done::text, target::text, xid::text, event_id FROM event_reader WHERE reader_name = %s",
+            [reader_name],
+        )
+    row = await cursor.fetchone()
+    return Position(*row) if row else None
+
+
+async def save_position(connection: Connection, reader_name: str, position: Position) -> None:
+    """Remember where a reader has come to, in the transaction of what it did with the events if it can be."""
+    await connection.execute(
+        """INSERT INTO event_reader (reader_name, done, target, xid, event_id)
+           VALUES (%s, %s::text::pg_snapshot, %s::text::pg_snapshot, %s::text::xid8, %s)
+           ON CONFLICT (reader_name) DO UPDATE SET done = excluded.done, target = excluded.target,
+               xid = excluded.xid, event_id = excluded.event_id""",
+        [reader_name, position.done, position.target, position.xid, position.event_id],
+    )
+
+
+async def begin_here(connection: Connection, reader_name: str) -> None:
+    """A reader that starts with what commits after this transaction began."""
+    await connection.execute(
+        """INSERT INTO event_reader (reader_name, done) VALUES (%s, pg_current_snapshot())
+           ON CONFLICT (reader_name) DO NOTHING""",
+        [reader_name],
+    )
+
+
+async def forget(connection: Connection, reader_name: str) -> None:
+    """A reader that is not coming back."""
+    await connection.execute("DELETE FROM event_reader WHERE reader_name = %s", [reader_name])
