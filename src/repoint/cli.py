@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from repoint import __version__, doctor
+from repoint.commands.events import events_group
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
 from repoint.main import serve, work
@@ -198,6 +199,8 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
     click.echo(f"export AWS_ACCESS_KEY_ID={key.access_key_id}")
     click.echo(f"export AWS_SECRET_ACCESS_KEY={key.secret}")
 
+
+main.add_command(events_group)
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,11 @@
 """Time, as an argument: whoever needs the hour is handed a clock, so that tests and simulations can move it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def system_clock() -> datetime:
@@ -18,4 +20,4 @@ def iso8601(moment: datetime) -> str:
 
 def epoch_milliseconds(moment: datetime) -> int:
     """A timestamp as the event stream writes it."""
-    return int(moment.timestamp() * 1000)
+    return (moment - EPOCH) // MILLISECOND

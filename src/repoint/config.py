@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
-def setting(default: Any, text: str, *, secret: bool = False, choices: tuple[str, ...] = ()) -> Any:
-    """A setting's default and what its users should know about it."""
-    return field(default=default, metadata={"help": text, "secret": secret, "choices": choices})
+def setting(default: Any, text: str, *, secret: bool = False, choices: tuple[str, ...] = (), also: str = "") -> Any:
+    """A setting's default and what its users should know about it; `also` is a second name in the environment."""
+    return field(default=default, metadata={"help": text, "secret": secret, "choices": choices, "also": also})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Settings:
     send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
     lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
-    event_retention_days: int = setting(90, "How long the event log is kept.")
+    event_retention_days: int = setting(90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION")
     rate_limits: str = setting(
         "off",
         "Limits on requests per second: off, or aws for the quotas of an AWS account.",

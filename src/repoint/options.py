@@ -56,7 +56,7 @@ def _option(entry: "dataclasses.Field[Any]") -> Callable[[Function], Function]:
         default=default,
         type=None if isinstance(default, bool) else kind,
         multiple=is_list,
-        envvar=f"REPOINT_{entry.name.upper()}",
+        envvar=[name for name in (f"REPOINT_{entry.name.upper()}", entry.metadata["also"]) if name],
         show_default=not is_list and default != "",
         help=f"{entry.metadata['help']}  [env: REPOINT_{entry.name.upper()}]",
     )

@@ -25,7 +25,7 @@ from repoint.resources.endpoints import store as endpoints
 from repoint.resources.events import store as events
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.templates.store import load_template
-from repoint.work import outbox, periodic
+from repoint.work import outbox, partitions, periodic
 from repoint.work.outbox import Leased
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Worker:
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Work until `stopping`."""
         async with self._db.connection() as connection:
-            await periodic.make_partitions(connection, self._server.clock())
+            await partitions.make_partitions(connection, self._server.clock())
         helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_house())]
         stop = asyncio.create_task(stopping.wait())
         ready()

@@ -3,19 +3,15 @@
 Every worker runs it; a lock lets one at a time do so.
 """
 
-import contextlib
 import logging
 from datetime import datetime, timedelta
 
-import psycopg
-from psycopg import sql
-
 from repoint.db import Connection, Database
+from repoint.work.partitions import drop_partitions, make_partitions
 
 logger = logging.getLogger(__name__)
 
 LOCK = 0x706572696F64
-DAYS_AHEAD = 3
 SLICE_ROWS_MAX = 10_000
 
 
@@ -27,38 +23,12 @@ async def keep_house(db: Database, now: datetime, *, event_days: int, message_da
             return
         try:
             await make_partitions(connection, now)
-            await _drop_partitions(connection, now - timedelta(days=event_days))
+            await drop_partitions(connection, now - timedelta(days=event_days))
             await _trim_ledger(connection, now - timedelta(days=message_days))
             await _purge_apps(connection)
             await _purge_segments(connection)
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
-
-
-async def make_partitions(connection: Connection, now: datetime) -> None:
-    """A partition of the event log for each of the next days, made before anything needs it."""
-    for ahead in range(DAYS_AHEAD + 1):
-        day = now.date() + timedelta(days=ahead)
-        name = f"event_{day:%Y%m%d}"
-        found = await (await connection.execute("SELECT to_regclass(%s)", [name])).fetchone()
-        if found is not None and found[0] is None:
-            statement = sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})")
-            bounds = (sql.Literal(f"{day}T00:00:00Z"), sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"))
-            with contextlib.suppress(psycopg.errors.DuplicateTable):  # another process was quicker
-                await connection.execute(statement.format(sql.Identifier(name), *bounds))
-
-
-async def _drop_partitions(connection: Connection, before: datetime) -> None:
-    rows = await (
-        await connection.execute(
-            """SELECT inhrelid::regclass::text FROM pg_inherits
-               WHERE inhparent = 'event'::regclass AND inhrelid::regclass::text ~ '^event_[0-9]{8}$'"""
-        )
-    ).fetchall()
-    for (name,) in rows:
-        if name < f"event_{before:%Y%m%d}":
-            await connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
-            logger.info("dropped %s", name)
 
 
 async def _trim_ledger(connection: Connection, before: datetime) -> None:

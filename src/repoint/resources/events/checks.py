@@ -90,9 +90,10 @@ def _check_keys(attributes: Mapping[str, str], metrics: Mapping[str, float]) -> 
 def _check_size(given: Mapping[str, Any]) -> None:
     """Keys, attributes and metrics are bounded already: what can be large are the strings beside them."""
     characters = sum(len(value) for value in given.values() if type(value) is str)
-    if characters > EVENT_BYTES_MAX // 4 and sum(
-        len(value.encode()) for value in given.values() if type(value) is str
-    ) > EVENT_BYTES_MAX:
+    if (
+        characters > EVENT_BYTES_MAX // 4
+        and sum(len(value.encode()) for value in given.values() if type(value) is str) > EVENT_BYTES_MAX
+    ):
         raise BadRequestException(f"The event is larger than {EVENT_BYTES_MAX} bytes")
 
 

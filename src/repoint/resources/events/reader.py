@@ -13,6 +13,7 @@ from typing import Any, Final, LiteralString
 
 from repoint.db import Connection, Database
 
+EVENT_ID_MAX: Final = 2**63 - 1
 BEGINNING: Final = "3:3:"  # the snapshot that sees nothing: 3 is the first transaction id there can be
 
 
@@ -92,10 +93,8 @@ async def _newer(connection: Connection, position: Position, limit: int, app_id:
     """Events of transactions that began after the last round did."""
     assert position.target is not None
     first, last = position.done.split(":")[1], position.target.split(":")[1]
-    if int(first) > int(position.xid):
-        after = (str(int(first) - 1), 2**62)
-    else:
-        after = (position.xid, position.event_id)
+    is_first = int(first) > int(position.xid)
+    after = (str(int(first) - 1), EVENT_ID_MAX) if is_first else (position.xid, position.event_id)
     parameters = [*after, last, position.target, limit]
     if app_id is None:
         query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,

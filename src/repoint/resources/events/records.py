@@ -1,0 +1,105 @@
+"""A row of the log as Pinpoint's event stream writes it (developer guide, "Streaming events").
+
+Applications' events are version 3.0, those of messages 3.1. Attribute values are strings, moments are milliseconds.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from repoint.clock import epoch_milliseconds, iso8601
+from repoint.resources.events.reader import LoggedEvent
+
+Record = dict[str, Any]
+
+
+def record_of(event: LoggedEvent, account_id: str) -> Record:
+    """The event's record: of an application's own event when PutEvents brought it, else of a message's."""
+    if "application" in event.document:
+        return _app_record(event, account_id)
+    return _message_record(event, account_id)
+
+
+def line_of(record: Record) -> bytes:
+    """A record as it goes over the wire: one JSON object and a line end."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def _app_record(event: LoggedEvent, account_id: str) -> Record:
+    document = event.document
+    endpoint: Mapping[str, Any] = document.get("endpoint", {})
+    demographic: Mapping[str, str] = endpoint.get("Demographic", {})
+    application: Record = {"app_id": event.app_id, **document["application"]}
+    if "AppVersion" in demographic:
+        application["version_name"] = demographic["AppVersion"]
+    return {
+        "event_type": event.event_type,
+        "event_timestamp": epoch_milliseconds(event.event_at),
+        "arrival_timestamp": epoch_milliseconds(event.arrival_at),
+        "event_version": "3.0",
+        "application": application,
+        "client": {"client_id": endpoint.get("Id", event.endpoint_id)},
+        "device": _device(demographic),
+        "session": document.get("session", {}),
+        "attributes": document.get("attributes", {}),
+        "metrics": document.get("metrics", {}),
+        "client_context": {"custom": {"endpoint": endpoint_text(endpoint)}},
+        "awsAccountId": account_id,
+    }
+
+
+def _device(demographic: Mapping[str, str]) -> Record:
+    """The endpoint's device, as its demographic describes it."""
+    device: Record = {"platform": {}}
+    if "Locale" in demographic:
+        language, _, country = demographic["Locale"].replace("-", "_").partition("_")
+        locale = {"code": demographic["Locale"], "country": country, "language": language}
+        device["locale"] = {name: value for name, value in locale.items() if value}
+    for ours, theirs in (("Make", "make"), ("Model", "model")):
+        if ours in demographic:
+            device[theirs] = demographic[ours]
+    for ours, theirs in (("Platform", "name"), ("PlatformVersion", "version")):
+        if ours in demographic:
+            device["platform"][theirs] = demographic[ours]
+    return device
+
+
+def endpoint_text(endpoint: Mapping[str, Any]) -> str:
+    """An endpoint for `client_context`: JSON in a string, as Pinpoint has it, and without the address."""
+    shown = {
+        name: endpoint[name] for name in ("ChannelType", "EndpointStatus", "OptOut", "RequestId") if endpoint.get(name)
+    }
+    if endpoint.get("EffectiveDate"):
+        shown["EffectiveDate"] = iso8601(datetime.fromisoformat(endpoint["EffectiveDate"]))
+    if endpoint.get("Demographic"):
+        shown["Demographic"] = endpoint["Demographic"]
+    shown["User"] = {"UserId": endpoint["UserId"]} if endpoint.get("UserId") else {}
+    return msgspec.json.encode(shown).decode()
+
+
+def _message_record(event: LoggedEvent, account_id: str) -> Record:
+    document = event.document
+    record: Record = {
+        "event_type": event.event_type,
+        "event_timestamp": epoch_milliseconds(event.event_at),
+        "arrival_timestamp": epoch_milliseconds(event.arrival_at),
+        "event_version": "3.1",
+        "application": {"app_id": event.app_id, "sdk": {}},
+        "client": {"client_id": event.endpoint_id},
+        "device": {"platform": {}},
+        "session": {},
+        "attributes": {name: _text(value) for name, value in document.get("attributes", {}).items()},
+    }
+    for member in ("metrics", "client_context"):
+        if member in document:
+            record[member] = document[member]
+    record["awsAccountId"] = account_id
+    if "facets" in document:
+        record["facets"] = document["facets"]
+    return record
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
