@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from repoint.resources import apps, tags
 from repoint.resources.call import Call
+from repoint.resources.campaigns import api as campaigns
 from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
 from repoint.resources.events import api as events
@@ -16,7 +17,7 @@ Handler = Callable[[Call, Any], Awaitable[Any]]
 
 OPERATIONS: Final[dict[str, Handler | None]] = {
     "CreateApp": apps.create_app,
-    "CreateCampaign": None,
+    "CreateCampaign": campaigns.create_campaign,
     "CreateEmailTemplate": templates.create_email_template,
     "CreateExportJob": None,
     "CreateImportJob": None,
@@ -34,7 +35,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "DeleteApnsVoipSandboxChannel": channels.delete_apns_voip_sandbox_channel,
     "DeleteApp": apps.delete_app,
     "DeleteBaiduChannel": channels.delete_baidu_channel,
-    "DeleteCampaign": None,
+    "DeleteCampaign": campaigns.delete_campaign,
     "DeleteEmailChannel": channels.delete_email_channel,
     "DeleteEmailTemplate": templates.delete_email_template,
     "DeleteEndpoint": endpoints.delete_endpoint,
@@ -60,12 +61,12 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetApplicationSettings": apps.get_application_settings,
     "GetApps": apps.get_apps,
     "GetBaiduChannel": channels.get_baidu_channel,
-    "GetCampaign": None,
-    "GetCampaignActivities": None,
+    "GetCampaign": campaigns.get_campaign,
+    "GetCampaignActivities": campaigns.get_campaign_activities,
     "GetCampaignDateRangeKpi": None,
-    "GetCampaignVersion": None,
-    "GetCampaignVersions": None,
-    "GetCampaigns": None,
+    "GetCampaignVersion": campaigns.get_campaign_version,
+    "GetCampaignVersions": campaigns.get_campaign_versions,
+    "GetCampaigns": campaigns.get_campaigns,
     "GetChannels": channels.get_channels,
     "GetEmailChannel": channels.get_email_channel,
     "GetEmailTemplate": templates.get_email_template,
@@ -119,7 +120,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "UpdateApnsVoipSandboxChannel": channels.update_apns_voip_sandbox_channel,
     "UpdateApplicationSettings": apps.update_application_settings,
     "UpdateBaiduChannel": channels.update_baidu_channel,
-    "UpdateCampaign": None,
+    "UpdateCampaign": campaigns.update_campaign,
     "UpdateEmailChannel": channels.update_email_channel,
     "UpdateEmailTemplate": templates.update_email_template,
     "UpdateEndpoint": endpoints.update_endpoint,

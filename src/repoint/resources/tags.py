@@ -112,4 +112,7 @@ async def _exists(call: Call, path: str) -> bool:
         )
         return row is not None
     row = await call.db.fetch_one("SELECT 1 FROM app WHERE app_id = %s AND region = %s", [name, call.region])
+    if row is not None and rest[:1] == ["campaigns"]:
+        row = await call.db.fetch_one("SELECT 1 FROM campaign WHERE app_id = %s AND campaign_id = %s", [name, rest[1]])
+        return row is not None
     return row is not None and not rest

@@ -23,6 +23,8 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("ApplicationSettingsJourneyLimits", "TotalCap"): Bound(0, 100),
     ("BaiduChannelRequest", "ApiKey"): Bound(1, 1024),
     ("BaiduChannelRequest", "SecretKey"): Bound(1, 1024),
+    ("CampaignCustomMessage", "Data"): Bound(maximum=5_120),
+    ("CampaignEmailMessage", "Headers"): Bound(maximum=15),
     ("CampaignLimits", "Daily"): Bound(0, 100),
     ("CampaignLimits", "MaximumDuration"): Bound(minimum=60),
     ("CampaignLimits", "MessagesPerSecond"): Bound(1, 20_000),
@@ -52,6 +54,7 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("EndpointLocation", "Region"): Bound(maximum=75),
     ("EndpointRequest", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
     ("EndpointRequest", "OptOut"): Bound(choices=("ALL", "NONE")),
+    ("CampaignInAppMessage", "Content"): Bound(maximum=5),
     ("InAppTemplateRequest", "Content"): Bound(maximum=5),
     ("InAppTemplateRequest", "TemplateDescription"): Bound(maximum=500),
     ("JourneyTimeframeCap", "Cap"): Bound(0, 100),
@@ -77,6 +80,10 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("UpdateRecommenderConfiguration", "RecommendationsPerMessage"): Bound(1, 5),
     ("VoiceTemplateRequest", "Body"): Bound(maximum=10_000),
     ("VoiceTemplateRequest", "TemplateDescription"): Bound(maximum=500),
+    ("WriteCampaignRequest", "AdditionalTreatments"): Bound(maximum=4),
+    ("WriteCampaignRequest", "HoldoutPercent"): Bound(0, 100),
+    ("WriteCampaignRequest", "Priority"): Bound(1, 5),
+    ("WriteTreatmentResource", "SizePercent"): Bound(0, 100),
 }
 
 NESTING_MAX: Final = 64

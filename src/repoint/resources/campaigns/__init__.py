@@ -1,0 +1,1 @@
+"""Campaigns: messages to a segment, on a schedule."""

@@ -1,0 +1,267 @@
+"""The campaign operations: create, update, delete, get, versions, activities."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from repoint.clock import epoch_milliseconds, iso8601
+from repoint.resources import tags
+from repoint.resources.apps import App, require_app
+from repoint.resources.call import Call, new_id, page_of
+from repoint.resources.campaigns import checks, store
+from repoint.resources.campaigns.activities import Activity, list_activities
+from repoint.resources.campaigns.schedule import next_slot, opens_at, read_schedule
+from repoint.resources.campaigns.store import StoredCampaign, TreatmentState
+from repoint.resources.campaigns.treatments import treatments_of
+from repoint.wire import shapes
+from repoint.wire.exceptions import BadRequestException, NotFoundException
+from repoint.wire.paging import Page, split_page
+
+DEFAULTS = ("CampaignHook", "Limits", "QuietTime")
+LABELS = frozenset({"Description", "Name", "TreatmentDescription", "TreatmentName"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def create_campaign(call: Call, request: shapes.CreateCampaignRequest) -> shapes.CampaignResponse:
+    """Create a campaign; an IMMEDIATE one starts behind the reply."""
+    app = await require_app(call, request["ApplicationId"])
+    document = cast("dict[str, Any]", dict(request["WriteCampaignRequest"]))
+    given_tags = document.pop("tags", {})
+    tags.check_tags(given_tags)
+    await _check(call, app, document, None)
+    now = call.now()
+    campaign = StoredCampaign(
+        app_id=app.app_id,
+        campaign_id=new_id(),
+        version=1,
+        latest_version=1,
+        document=document,
+        defaults={name: app.settings[name] for name in DEFAULTS if app.settings.get(name)},
+        fault=None,
+        fault_reason="",
+        created_at=now,
+        modified_at=now,
+    )
+    campaign = dataclasses.replace(campaign, states=_states(campaign, {}))
+    async with call.db.transaction() as connection:
+        locked = await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR KEY SHARE", [app.app_id])
+        if await locked.fetchone() is None:
+            raise NotFoundException("Application not found")
+        await store.insert_campaign(connection, campaign)
+        if given_tags:
+            await tags.replace_tags(connection, _arn(call, campaign), given_tags)
+    return _document(call, campaign, given_tags)
+
+
+async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> shapes.CampaignResponse:
+    """Change a campaign member by member: what is left out keeps its value, so `IsPaused` alone is a request.
+
+    A new version comes of it. Runs under way go on as they began; tags are passed over, as at AWS.
+    """
+    app = await require_app(call, request["ApplicationId"])
+    given = {name: value for name, value in request["WriteCampaignRequest"].items() if name != "tags"}
+    before = await _require(call, app, request["CampaignId"])
+    document = {**before.document, **given}
+    if "SegmentId" in given and "SegmentVersion" not in given:
+        document.pop("SegmentVersion", None)
+    if before.status == "COMPLETED" and any(
+        (value or None) != (before.document.get(name) or None) for name, value in given.items() if name not in LABELS
+    ):
+        raise BadRequestException("The campaign is completed: only its name and descriptions can be changed")
+    await _check(call, app, document, before.document)
+    async with call.db.transaction() as connection:
+        latest = await store.lock_campaign(connection, app.app_id, before.campaign_id)
+        if latest.version != before.version:
+            raise BadRequestException("The campaign was changed by another request at the same time; try again")
+        version = latest.version + 1
+        changed = dataclasses.replace(
+            latest, version=version, latest_version=version, document=document, fault=None, modified_at=call.now()
+        )
+        kept = {state.treatment_id: state for state in latest.states}
+        same = {one.treatment_id: one.schedule for one in treatments_of(latest.document)}
+        changed = dataclasses.replace(changed, states=_states(changed, kept, same))
+        await store.insert_version(connection, changed)
+    return await _shown(call, changed)
+
+
+async def delete_campaign(call: Call, request: shapes.DeleteCampaignRequest) -> shapes.CampaignResponse:
+    """Delete a campaign: what it has not sent yet is not sent."""
+    app = await require_app(call, request["ApplicationId"])
+    async with call.db.transaction() as connection:
+        campaign = await store.lock_campaign(connection, app.app_id, request["CampaignId"])
+        document = await _shown(call, dataclasses.replace(campaign, fault="DELETED"))
+        await store.delete_campaign(connection, app.app_id, campaign.campaign_id)
+        await tags.delete_tags(connection, document["Arn"])
+    return document
+
+
+async def get_campaign(call: Call, request: shapes.GetCampaignRequest) -> shapes.CampaignResponse:
+    """A campaign as it is now."""
+    app = await require_app(call, request["ApplicationId"])
+    return await _shown(call, await _require(call, app, request["CampaignId"]))
+
+
+async def get_campaigns(call: Call, request: shapes.GetCampaignsRequest) -> shapes.CampaignsResponse:
+    """An application's campaigns, by id."""
+    app = await require_app(call, request["ApplicationId"])
+    page = page_of(request.get("PageSize"), request.get("Token"))
+    after = str(page.after[0]) if page.after else ""
+    async with call.db.connection() as connection:
+        rows = await store.list_campaigns(connection, app.app_id, after=after, limit=page.size + 1)
+    return await _page(call, *split_page(rows, page, lambda campaign: [campaign.campaign_id]))
+
+
+async def get_campaign_version(call: Call, request: shapes.GetCampaignVersionRequest) -> shapes.CampaignResponse:
+    """One version of a campaign."""
+    app = await require_app(call, request["ApplicationId"])
+    text = request["Version"]
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:11]) <= store.VERSION_MAX:
+        raise NotFoundException("Resource not found")
+    return await _shown(call, await _require(call, app, request["CampaignId"], int(text)))
+
+
+async def get_campaign_versions(call: Call, request: shapes.GetCampaignVersionsRequest) -> shapes.CampaignsResponse:
+    """A campaign's versions, newest first."""
+    app = await require_app(call, request["ApplicationId"])
+    page = page_of(request.get("PageSize"), request.get("Token"))
+    before = _number(page) if page.after else store.VERSION_MAX
+    await _require(call, app, request["CampaignId"])
+    async with call.db.connection() as connection:
+        rows = await store.list_versions(
+            connection, app.app_id, request["CampaignId"], before=before, limit=page.size + 1
+        )
+    return await _page(call, *split_page(rows, page, lambda campaign: [campaign.version]))
+
+
+async def get_campaign_activities(
+    call: Call, request: shapes.GetCampaignActivitiesRequest
+) -> shapes.ActivitiesResponse:
+    """A campaign's runs, one for each treatment, the latest first; their counts move while they run."""
+    app = await require_app(call, request["ApplicationId"])
+    page = page_of(request.get("PageSize"), request.get("Token"))
+    before = None
+    if page.after:
+        before = EPOCH + timedelta(milliseconds=_number(page)), str(page.after[-1])
+    await _require(call, app, request["CampaignId"])
+    async with call.db.connection() as connection:
+        rows = await list_activities(connection, app.app_id, request["CampaignId"], before=before, limit=page.size + 1)
+    found, token = split_page(rows, page, _position)
+    answer: shapes.ActivitiesResponse = {"Item": [activity.document() for activity in found]}
+    if token:
+        answer["NextToken"] = token
+    return answer
+
+
+def _position(activity: Activity) -> list[Any]:
+    return [epoch_milliseconds(activity.slot), activity.activity_id]
+
+
+def _number(page: Page) -> int:
+    """The number a token holds first."""
+    assert page.after
+    number = page.after[0]
+    if not isinstance(number, int) or not 0 <= number <= epoch_milliseconds(datetime.max.replace(tzinfo=UTC)):
+        raise BadRequestException("token: was not given out by a previous page")
+    return min(number, store.VERSION_MAX) if len(page.after) == 1 else number
+
+
+async def _require(call: Call, app: App, campaign_id: str, version: int | None = None) -> StoredCampaign:
+    async with call.db.connection() as connection:
+        found = await store.find_campaign(connection, app.app_id, campaign_id, version)
+    if found is None:
+        raise NotFoundException("Resource not found")
+    return found
+
+
+async def _check(call: Call, app: App, document: dict[str, Any], before: dict[str, Any] | None) -> None:
+    """Refuse what cannot run, and pin the segment's version."""
+    checks.check_shares(document)
+    segment = await checks.pinned_segment(call, app.app_id, document)
+    document["SegmentVersion"] = segment.version
+    checks.check_schedules(document, before, call.now())
+    await checks.check_contents(call, app.app_id, document)
+    if segment.is_imported and any(
+        treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)
+    ):
+        raise checks.refuse("SegmentId", "an imported segment cannot be used with an EVENT schedule")
+
+
+def _states(
+    campaign: StoredCampaign, kept: dict[str, TreatmentState], same: dict[str, Any] | None = None
+) -> tuple[TreatmentState, ...]:
+    """Where each treatment stands: as before while its schedule is the same, else by its new schedule from now on."""
+    found = []
+    for treatment in treatments_of(campaign.document):
+        state = kept.get(treatment.treatment_id)
+        if state is not None and same and same.get(treatment.treatment_id) == treatment.schedule:
+            found.append(state)
+            continue
+        timetable = read_schedule(treatment.schedule)
+        last = state.last_slot if state else None
+        slot = next_slot(timetable, _passed(campaign, last), campaign.modified_at)
+        opens = opens_at(timetable, slot) if slot else None
+        running = state.is_running if state else False
+        found.append(TreatmentState(treatment.treatment_id, slot, opens, last, running))
+    return tuple(found)
+
+
+def _passed(campaign: StoredCampaign, last: datetime | None) -> datetime | None:
+    """The moment after which a new schedule's slots count: those that went by before it was written do not."""
+    if last is None and campaign.version == 1:
+        return None
+    lenient = campaign.modified_at - timedelta(seconds=checks.PAST_SECONDS_MAX)
+    return max(last, lenient) if last else lenient
+
+
+async def _page(call: Call, campaigns: list[StoredCampaign], token: str | None) -> shapes.CampaignsResponse:
+    found = await tags.tags_of(call, [_arn(call, campaign) for campaign in campaigns])
+    answer: shapes.CampaignsResponse = {
+        "Item": [_document(call, campaign, found.get(_arn(call, campaign), {})) for campaign in campaigns]
+    }
+    if token:
+        answer["NextToken"] = token
+    return answer
+
+
+async def _shown(call: Call, campaign: StoredCampaign) -> shapes.CampaignResponse:
+    arn = _arn(call, campaign)
+    return _document(call, campaign, (await tags.tags_of(call, [arn])).get(arn, {}))
+
+
+def _arn(call: Call, campaign: StoredCampaign) -> str:
+    return call.arn(f"apps/{campaign.app_id}/campaigns/{campaign.campaign_id}")
+
+
+def _document(call: Call, campaign: StoredCampaign, campaign_tags: dict[str, str]) -> shapes.CampaignResponse:
+    """As every operation shows it: what the caller gave, and what Pinpoint adds to it."""
+    states = {state.treatment_id: {"CampaignStatus": campaign.status_of(state)} for state in campaign.states}
+    additional = campaign.document.get("AdditionalTreatments", [])
+    treatments = [
+        {**_with_schedule(treatment), "Id": str(index), "State": states.get(str(index), {})}
+        for index, treatment in enumerate(additional, start=1)
+    ]
+    shown = {
+        "HoldoutPercent": 0,
+        "IsPaused": False,
+        "Limits": {},
+        **_with_schedule(campaign.document),
+        "AdditionalTreatments": treatments,
+        "ApplicationId": campaign.app_id,
+        "Arn": _arn(call, campaign),
+        "CreationDate": iso8601(campaign.created_at),
+        "Id": campaign.campaign_id,
+        "LastModifiedDate": iso8601(campaign.modified_at),
+        "State": {"CampaignStatus": campaign.status},
+        "Version": campaign.version,
+        "tags": campaign_tags,
+    }
+    if additional:
+        shown["DefaultState"] = states.get("0", {})
+    return cast("shapes.CampaignResponse", shown)
+
+
+def _with_schedule(given: dict[str, Any]) -> dict[str, Any]:
+    """The members as given; a schedule with the two members Pinpoint fills in."""
+    if not given.get("Schedule"):
+        return given
+    return {**given, "Schedule": {"IsLocalTime": False, "Timezone": "UTC", **given["Schedule"]}}

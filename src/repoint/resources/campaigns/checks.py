@@ -1,0 +1,231 @@
+"""What can be known of a campaign before it runs, checked when it is written: every error names the member."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from repoint.clock import iso8601
+from repoint.resources.call import Call
+from repoint.resources.campaigns.contents import (
+    PUSH_CHANNELS,
+    TEMPLATE_TYPES,
+    channels_of,
+    is_custom,
+    is_in_app,
+    template_named,
+)
+from repoint.resources.campaigns.schedule import HOUR_MINUTE, IMMEDIATE, ScheduleError, Timetable, read_schedule
+from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
+from repoint.resources.channels.store import load_channels
+from repoint.resources.messages.recipients import CONFIGURED_TYPES
+from repoint.resources.segments.store import VERSION_MAX, StoredSegment, load_segment
+from repoint.resources.templates.store import load_template
+from repoint.wire.exceptions import BadRequestException
+
+PAST_SECONDS_MAX = 60  # callers write "now" by their own clock, and often without its seconds
+CUSTOM_DATA_BYTES_MAX = 5_120
+LAMBDA = re.compile(
+    r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?\Z"
+)
+WEB_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z")
+COMPARISONS = ("GREATER_THAN", "LESS_THAN", "GREATER_THAN_OR_EQUAL", "LESS_THAN_OR_EQUAL", "EQUAL")
+
+
+def refuse(member: str, rule: str) -> BadRequestException:
+    """The error for a member that breaks a rule."""
+    return BadRequestException(f"{member}: {rule}")
+
+
+def check_shares(document: Mapping[str, Any]) -> None:
+    """Percentages: each from 0 to 100, all together at most 100; the default treatment has what is left.
+
+    Raises:
+        BadRequestException: naming the member.
+    """
+    holdout = document.get("HoldoutPercent", 0)
+    if not 0 <= holdout <= COHORTS:
+        raise refuse("HoldoutPercent", "must be from 0 to 100")
+    total = holdout
+    for index, treatment in enumerate(document.get("AdditionalTreatments", [])):
+        if not 0 <= treatment["SizePercent"] <= COHORTS:
+            raise refuse(f"AdditionalTreatments[{index}].SizePercent", "must be from 0 to 100")
+        total += treatment["SizePercent"]
+    if total > COHORTS:
+        raise refuse("AdditionalTreatments", f"HoldoutPercent and all SizePercent together are {total}, more than 100")
+
+
+def check_schedules(document: Mapping[str, Any], before: Mapping[str, Any] | None, now: datetime) -> None:
+    """Every treatment's schedule; a start in the past only stays if it has been there `before`.
+
+    Raises:
+        BadRequestException: naming the member.
+    """
+    treatments = treatments_of(document)
+    known = {one.schedule.get("StartTime") for one in treatments_of(before)} if before else set()
+    for treatment in treatments:
+        path = f"{treatment.path}Schedule"
+        if not treatment.schedule:
+            raise refuse(path, "is required")
+        try:
+            timetable = read_schedule(treatment.schedule)
+        except ScheduleError as error:
+            raise refuse(f"{path}.{error.member}", error.rule) from None
+        if treatment.schedule["StartTime"] not in known:
+            _check_not_past(path, timetable, now)
+        check_quiet_time(f"{path}.QuietTime", treatment.schedule.get("QuietTime", {}))
+        if treatment.schedule.get("EventFilter"):
+            _check_event_filter(f"{path}.EventFilter", treatment.schedule["EventFilter"])
+        if is_in_app(treatment) != (timetable.frequency == "IN_APP_EVENT"):
+            rule = "must be IN_APP_EVENT for an in-app message, and only for one"
+            raise refuse(f"{path}.Frequency", rule)
+    if document.get("IsPaused") and any(one.schedule["StartTime"] == IMMEDIATE for one in treatments):
+        raise refuse("IsPaused", f"a campaign that starts {IMMEDIATE} cannot be paused")
+
+
+def _check_not_past(path: str, timetable: Timetable, now: datetime) -> None:
+    if timetable.start is not None and timetable.start < now - timedelta(seconds=PAST_SECONDS_MAX):
+        raise refuse(f"{path}.StartTime", f"{iso8601(timetable.start)} is past")
+    if timetable.end is not None and timetable.end <= now:
+        raise refuse(f"{path}.EndTime", f"{iso8601(timetable.end)} is past")
+
+
+def check_quiet_time(path: str, quiet_time: Mapping[str, str]) -> None:
+    """Two wall clock times, or none.
+
+    Raises:
+        BadRequestException: naming the member.
+    """
+    for edge in ("Start", "End"):
+        if edge in quiet_time and not HOUR_MINUTE.match(quiet_time[edge]):
+            raise refuse(f"{path}.{edge}", "must be HH:MM on a 24-hour clock, such as 09:00")
+    if len(quiet_time) == 1:
+        raise refuse(path, "Start and End belong together")
+
+
+def _check_event_filter(path: str, given: Mapping[str, Any]) -> None:
+    dimensions = given["Dimensions"]
+    if not dimensions.get("EventType", {}).get("Values"):
+        raise refuse(f"{path}.Dimensions.EventType", "must name at least one type of event")
+    for name, metric in dimensions.get("Metrics", {}).items():
+        if metric["ComparisonOperator"] not in COMPARISONS:
+            rule = f"must be one of {', '.join(COMPARISONS)}"
+            raise refuse(f"{path}.Dimensions.Metrics.{name}.ComparisonOperator", rule)
+
+
+async def pinned_segment(call: Call, app_id: str, document: Mapping[str, Any]) -> StoredSegment:
+    """The segment's version that the campaign names, or the latest.
+
+    Raises:
+        BadRequestException: naming SegmentId or SegmentVersion.
+    """
+    segment_id, version = document.get("SegmentId"), document.get("SegmentVersion")
+    if not segment_id:
+        raise refuse("SegmentId", "is required")
+    latest = await call.db.cached(load_segment, (app_id, segment_id, None))
+    if latest is None:
+        raise refuse("SegmentId", f"there is no segment {segment_id} in this application")
+    if version is None:
+        return latest
+    found = None
+    if 0 < version <= VERSION_MAX:
+        found = await call.db.cached(load_segment, (app_id, segment_id, version))
+    if found is None:
+        raise refuse("SegmentVersion", f"segment {segment_id} has no version {version}")
+    return found
+
+
+async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -> None:
+    """Something to send, on channels that are on, with templates that are there.
+
+    Raises:
+        BadRequestException: naming the member.
+    """
+    if document.get("Hook"):
+        _check_hook(document["Hook"])
+    for treatment in treatments_of(document):
+        if treatment.message.get("CustomMessage") and not is_custom(treatment):
+            raise refuse(f"{treatment.path}CustomDeliveryConfiguration", "is required with a CustomMessage")
+        if is_custom(treatment):
+            _check_custom(treatment)
+        await _check_templates(call, treatment)
+        if not channels_of(treatment):
+            rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
+            raise refuse(f"{treatment.path}MessageConfiguration", rule)
+        if not is_custom(treatment):
+            await _check_channels(call, app_id, treatment)
+
+
+def _check_hook(hook: Mapping[str, Any]) -> None:
+    if hook.get("Mode") == "DELIVERY":
+        raise refuse("Hook.Mode", "DELIVERY is not supported any more: use CustomDeliveryConfiguration")
+    if hook.get("LambdaFunctionName") and not LAMBDA.match(hook["LambdaFunctionName"]):
+        raise refuse("Hook.LambdaFunctionName", "must be the name or ARN of a Lambda function")
+    if hook.get("WebUrl") and not WEB_URL.match(hook["WebUrl"]):
+        raise refuse("Hook.WebUrl", "must be an https:// URL")
+    if hook.get("LambdaFunctionName") and hook.get("WebUrl"):
+        raise refuse("Hook", "can have LambdaFunctionName or WebUrl, not both")
+
+
+def _check_custom(treatment: Treatment) -> None:
+    path = f"{treatment.path}CustomDeliveryConfiguration"
+    uri = treatment.custom_delivery["DeliveryUri"]
+    if not LAMBDA.match(uri) and not WEB_URL.match(uri):
+        raise refuse(f"{path}.DeliveryUri", "must be the name or ARN of a Lambda function, or an https:// URL")
+    data = treatment.message.get("CustomMessage", {}).get("Data", "")
+    if len(data.encode()) > CUSTOM_DATA_BYTES_MAX:
+        rule = f"must be at most {CUSTOM_DATA_BYTES_MAX} bytes"
+        raise refuse(f"{treatment.path}MessageConfiguration.CustomMessage.Data", rule)
+
+
+async def _check_templates(call: Call, treatment: Treatment) -> None:
+    path = f"{treatment.path}TemplateConfiguration"
+    if template_named(treatment, "VoiceTemplate"):
+        raise refuse(f"{path}.VoiceTemplate", "is not supported for campaigns")
+    for member, template_type in TEMPLATE_TYPES.items():
+        if not template_named(treatment, member):
+            continue
+        named = treatment.templates[member]
+        key = (call.region, template_type, named["Name"], named.get("Version"))
+        try:
+            found = await call.db.cached(load_template, key)
+        except BadRequestException as error:
+            raise refuse(f"{path}.{member}", error.message) from None
+        if found is None:
+            version = f", version {named['Version']}" if named.get("Version") else ""
+            raise refuse(f"{path}.{member}", f"there is no {template_type} template {named['Name']}{version}")
+
+
+async def _check_channels(call: Call, app_id: str, treatment: Treatment) -> None:
+    fault = await channel_fault(call, app_id, treatment)
+    if fault is not None:
+        raise refuse(f"{treatment.path}{fault[0]}", fault[1])
+
+
+async def channel_fault(call: Call, app_id: str, treatment: Treatment) -> tuple[str, str] | None:
+    """Why a treatment cannot be sent as the application's channels are set now: the member and the rule, or None."""
+    channels = await call.db.cached(load_channels, app_id)
+    wanted = channels_of(treatment)
+    if "EMAIL" in wanted:
+        email = channels.get("EMAIL")
+        if email is not None and not email.is_enabled:
+            return _member(treatment, "EmailMessage", "EmailTemplate"), "the application's EMAIL channel is disabled"
+        sender = treatment.message.get("EmailMessage", {}).get("FromAddress")
+        if not sender and not (email and email.settings.get("FromAddress")):
+            return (
+                "MessageConfiguration.EmailMessage.FromAddress",
+                "is required: the application's EMAIL channel has no FromAddress",
+            )
+    is_on = {name: channels[name].is_enabled if name in channels else name not in CONFIGURED_TYPES for name in wanted}
+    if "SMS" in wanted and not is_on["SMS"] and wanted == {"SMS"}:
+        return _member(treatment, "SMSMessage", "SMSTemplate"), "the application's SMS channel is disabled"
+    if wanted <= PUSH_CHANNELS.keys() and not any(is_on.values()):
+        enabled = f"none of {', '.join(sorted(wanted))} is enabled in the application"
+        return _member(treatment, "DefaultMessage", "PushTemplate"), enabled
+    return None
+
+
+def _member(treatment: Treatment, message: str, template: str) -> str:
+    if template_named(treatment, template):
+        return f"TemplateConfiguration.{template}"
+    return f"MessageConfiguration.{message}" if treatment.message.get(message) else "MessageConfiguration"
