@@ -1,7 +1,7 @@
 """The campaign tables: definitions, versions, and when each treatment runs next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -130,7 +130,8 @@ async def _with_states(connection: Connection, rows: Sequence[tuple[Any, ...]]) 
     states: dict[tuple[str, str], list[TreatmentState]] = {}
     for app_id, campaign_id, *state in await cursor.fetchall():
         states.setdefault((app_id, campaign_id), []).append(TreatmentState(*state))
-    return [StoredCampaign(*(*row, tuple(states.get((row[0], row[1]), ())))) for row in rows]
+    found = [StoredCampaign(*row) for row in rows]
+    return [replace(one, states=tuple(states.get((one.app_id, one.campaign_id), ()))) for one in found]
 
 
 async def lock_campaign(connection: Connection, app_id: str, campaign_id: str) -> StoredCampaign:
