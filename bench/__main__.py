@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, events, idle, rendering, smtp
+from bench import api, campaign_email, events, idle, rendering, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "put-events": events.put_events,
     "rendering": rendering.run,
     "smtp": smtp.run,
+    "campaign-email": campaign_email.run,
 }
 
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -44,6 +44,7 @@ class CompiledEmail:
     domain: str
     has_text: bool
     has_html: bool
+    boundary: bytes
 
     def build(  # noqa: PLR0913 - a message has that many parts of its own
         self,
@@ -51,44 +52,60 @@ class CompiledEmail:
         to: str,
         subject: str,
         message_id: str,
-        date: datetime,
+        date_line: bytes,
         text: str = "",
         html: str = "",
-        headers: Mapping[str, str] | None = None,
+        headers: bytes = b"",
     ) -> bytes:
-        """One recipient's message, with CRLF line ends.
+        """One recipient's message, with CRLF line ends; `headers` are finished lines of their own.
 
         Raises:
-            HeaderError: when a header's name or value is not allowed.
+            HeaderError: when the recipient's address is not one.
         """
-        own = [
-            self.head,
-            b"To: ",
-            address_header(to),
-            b"\r\nSubject: ",
-            encode_value(subject, len("Subject: ")),
-            f"\r\nDate: {format_datetime(date.astimezone(UTC))}".encode(),
-            f"\r\nMessage-ID: <{message_id}@{self.domain}>\r\n".encode(),
-        ]
-        own.extend(header_line(name, value) for name, value in (headers or {}).items())
-        own.append(self._body(text, html))
-        return b"".join(own)
-
-    def _body(self, text: str, html: str) -> bytes:
-        if not (self.has_text and self.has_html):
-            return part("html", html) if self.has_html else part("plain", text)
-        boundary = f"=_{secrets.token_hex(16)}".encode()  # '=_' cannot stand in quoted-printable, nor in base64
-        line = b"--" + boundary
         return b"".join(
             (
-                b'Content-Type: multipart/alternative; boundary="' + boundary + b'"\r\n\r\n',
-                line + b"\r\n",
-                part("plain", text),
-                b"\r\n" + line + b"\r\n",
-                part("html", html),
-                b"\r\n" + line + b"--\r\n",
+                self.head,
+                address_header(to),
+                b"\r\nSubject: ",
+                encode_value(subject, len("Subject: ")),
+                date_line,
+                f"Message-ID: <{message_id}@{self.domain}>\r\n".encode(),
+                headers,
+                *self._body(text, html),
             )
         )
+
+    def _body(self, text: str, html: str) -> Sequence[bytes]:
+        if not (self.has_text and self.has_html):
+            return (part("html", html) if self.has_html else part("plain", text),)
+        plain, rich = part("plain", text), part("html", html)
+        boundary = self.boundary
+        while boundary in plain or boundary in rich:  # somebody has read it in an email, and means to forge a part
+            boundary = new_boundary()
+        return (
+            b'Content-Type: multipart/alternative; boundary="', boundary, b'"\r\n\r\n--', boundary, b"\r\n",
+            plain, b"\r\n--", boundary, b"\r\n", rich, b"\r\n--", boundary, b"--\r\n",
+        )  # fmt: skip
+
+
+class DateLine:
+    """The Date header, made once a second."""
+
+    def __init__(self) -> None:
+        self._moment = datetime.min.replace(tzinfo=UTC)
+        self._line = b""
+
+    def line(self, now: datetime) -> bytes:
+        """The end of the line before, and this one."""
+        if now != self._moment:
+            self._moment = now
+            self._line = f"\r\nDate: {format_datetime(now.astimezone(UTC))}\r\n".encode()
+        return self._line
+
+
+def new_boundary() -> bytes:
+    """A boundary nobody can guess. '=_' cannot stand in quoted-printable, nor in base64 (RFC 2045 section 6.7)."""
+    return f"=_{secrets.token_hex(16)}".encode()
 
 
 def compile_email(parts: EmailParts) -> CompiledEmail:
@@ -101,8 +118,9 @@ def compile_email(parts: EmailParts) -> CompiledEmail:
     if parts.reply_to:
         lines.append(b"Reply-To: " + b",\r\n ".join(address_header(one) for one in parts.reply_to) + b"\r\n")
     lines.extend(header_line(name, value) for name, value in parts.headers)
+    lines.append(b"To: ")
     domain = split_address(parts.from_address)[1].rpartition("@")[2]
-    return CompiledEmail(b"".join(lines), ascii_domain(domain), parts.has_text, parts.has_html)
+    return CompiledEmail(b"".join(lines), ascii_domain(domain), parts.has_text, parts.has_html, new_boundary())
 
 
 def ascii_domain(domain: str) -> str:
@@ -185,6 +203,11 @@ def split_address(address: str) -> tuple[str, str]:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
     return name, rest.strip().removesuffix(">").strip()
+
+
+def mailbox_of(sender: str) -> str:
+    """The bare address of `Name <address>`."""
+    return split_address(sender)[1]
 
 
 def address_header(address: str) -> bytes:

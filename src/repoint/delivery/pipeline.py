@@ -1,7 +1,7 @@
-"""A batch of messages on its way: the steps each goes through, in order, and then the wire and the record.
+"""A message on its way: the steps it goes through, in order, then the wire, then what the ledger and the log say.
 
-A step gets one delivery and returns None to go on, or the outcome that ends it here. Everything the batch needs from
-the database is read before the first step, and written after the last, each in a few statements for all.
+A step gets one delivery and returns None to go on, or the outcome that ends it here. What a delivery shares with
+others is in its plan; everything else it needs has been read before the first step.
 """
 
 import itertools
@@ -9,11 +9,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from repoint.delivery import records
-from repoint.delivery.content import Content, resolve
-from repoint.delivery.mime import CompiledEmail, EmailParts, HeaderError, compile_email, prepare_raw
+from repoint.delivery.content import Content
+from repoint.delivery.mime import DateLine, HeaderError, header_line, mailbox_of, prepare_raw
+from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
     DeliveryStatus,
     Email,
@@ -23,8 +23,6 @@ from repoint.delivery.provider import (
     TextProvider,
 )
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
-from repoint.resources.apps import App
-from repoint.resources.channels.store import Channel
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.store import Event
 from repoint.work.outbox import Leased, Settled
@@ -32,7 +30,6 @@ from repoint.work.outbox import Leased, Settled
 RETRY_SECONDS_FIRST = 2.0
 RETRY_SECONDS_MAX = 900.0
 FIRST_ATTEMPTS = 12
-HEADERS_RESERVED = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +48,22 @@ class Providers:
 
 @dataclass(slots=True)
 class Delivery:
-    """One message between claim and record."""
+    """One message between claim and record.
+
+    `headers` are the recipient's own, `envelope_from` is where its bounces go; steps before `build` may set both.
+    """
 
     row: Leased
-    shared: Mapping[str, Any]
-    app: App | None
-    channel: Channel | None
-    template: Mapping[str, Any] | None
+    plan: Plan
     endpoint: Endpoint | None
     now: datetime
     content: Content | None = None
     rendered: dict[str, str] = field(default_factory=dict)
-    sender: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    envelope_from: str = ""
     email: Email | None = None
     text: TextMessage | None = None
     outcome: Outcome | None = None
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """What the caller wants to see again in the message's events."""
-        context = {**self.shared.get("Context", {}), **self.row.personal.get("Context", {})}
-        return {**context, **({"trace_id": self.shared["TraceId"]} if self.shared.get("TraceId") else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +71,18 @@ class Workshop:
     """What the steps work with, besides the delivery."""
 
     templates: Templates
-    compiled_emails: dict[Any, CompiledEmail]
+    dates: DateLine
     missing_fails: bool
 
 
 def failed(status_code: int, message: str, status: DeliveryStatus = DeliveryStatus.PERMANENT_FAILURE) -> Outcome:
     """An outcome that ends a delivery before the wire."""
     return Outcome(status, status_code, message)
+
+
+def stopped(status_code: int, message: str, status: DeliveryStatus = DeliveryStatus.PERMANENT_FAILURE) -> Outcome:
+    """An outcome that ends a delivery on purpose: a rule says that this recipient gets nothing."""
+    return Outcome(status, status_code, message, is_stopped=True)
 
 
 def stop_if_expired(_: Workshop, delivery: Delivery) -> Outcome | None:
@@ -97,21 +94,28 @@ def stop_if_expired(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 def stop_if_app_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
     """The application was deleted after the request."""
-    return failed(404, "The application was deleted") if delivery.app is None else None
+    return failed(404, "The application was deleted") if delivery.plan.app is None else None
 
 
 def stop_if_channel_is_disabled(_: Workshop, delivery: Delivery) -> Outcome | None:
     """A channel turned off since stops what waits, but for direct email (Pinpoint's console guide)."""
-    channel = delivery.channel
+    channel = delivery.plan.channel
     if channel is not None and not channel.is_enabled and delivery.row.channel_type != "EMAIL":
         return failed(400, f"The {delivery.row.channel_type} channel is not enabled for this application")
     return None
 
 
+def stop_if_endpoint_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """Who was deleted since is not written to any more."""
+    if delivery.endpoint is None and delivery.row.personal.get("IsEndpoint"):
+        return stopped(404, "The endpoint was deleted")
+    return None
+
+
 def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
-    """Which text: request, template or default."""
-    delivery.content = resolve(delivery.row.channel_type, delivery.shared, delivery.row.personal, delivery.template)
-    if not delivery.content.parts and delivery.content.raw is None:
+    """Which text: the plan's, unless the recipient has overrides."""
+    content = delivery.content = delivery.plan.content_for(delivery.row.personal)
+    if not content.parts and content.raw is None:
         return failed(400, f"There is no content for the {delivery.row.channel_type} channel")
     return None
 
@@ -139,55 +143,34 @@ def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
 
 def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """A finished RFC 5322 message, with its envelope."""
-    assert delivery.content is not None
-    row, message = delivery.row, delivery.content.message
-    configured = delivery.channel.settings.get("FromAddress") if delivery.channel else None
-    delivery.sender = message.get("FromAddress") or configured or ""
-    if not delivery.sender:
+    row, sender = delivery.row, delivery.plan.sender
+    if not sender:
         return failed(400, "No FromAddress: neither the message nor the email channel has one")
     try:
-        raw = delivery.content.raw
-        if isinstance(raw, str):
-            raw = raw.encode()
-        content = (
-            prepare_raw(raw, to=row.address, message_id=row.message_id, date=delivery.now)
-            if raw is not None
-            else _compose(workshop, delivery, message)
-        )
+        content = _compose(workshop, delivery)
     except HeaderError as error:
         return failed(records.RENDERING_FAILURE_CODE, str(error))
-    delivery.email = Email(row.message_id, mailbox_of(delivery.sender), row.address, content)
+    delivery.email = Email(row.message_id, delivery.envelope_from or mailbox_of(sender), row.address, content)
     return None
 
 
-def _compose(workshop: Workshop, delivery: Delivery, message: Mapping[str, Any]) -> bytes:
+def _compose(workshop: Workshop, delivery: Delivery) -> bytes:
+    """The recipient's bytes: the plan's, with their own parts put in; or what the caller has made whole."""
     assert delivery.content is not None
-    rendered = delivery.rendered
-    parts = EmailParts(
-        from_address=delivery.sender,
-        reply_to=tuple(message.get("ReplyToAddresses", ())),
-        has_text="TextPart" in rendered,
-        has_html="HtmlPart" in rendered,
-    )
-    key = (parts.from_address, parts.reply_to, parts.has_text, parts.has_html)
-    compiled = workshop.compiled_emails.get(key)
-    if compiled is None:
-        compiled = workshop.compiled_emails[key] = compile_email(parts)
-    headers = {name: value for name, value in delivery.content.headers if name.lower() not in HEADERS_RESERVED}
-    return compiled.build(
-        to=delivery.row.address,
+    row, rendered, raw = delivery.row, delivery.rendered, delivery.content.raw
+    if raw is not None:
+        raw = raw.encode() if isinstance(raw, str) else raw
+        return prepare_raw(raw, to=row.address, message_id=row.message_id, date=delivery.now)
+    has_text, has_html = "TextPart" in rendered, "HtmlPart" in rendered
+    return delivery.plan.email(has_text=has_text, has_html=has_html).build(
+        to=row.address,
         subject=rendered.get("Subject", ""),
         text=rendered.get("TextPart", ""),
         html=rendered.get("HtmlPart", ""),
-        message_id=delivery.row.message_id,
-        date=delivery.now,
-        headers=headers,
+        message_id=row.message_id,
+        date_line=workshop.dates.line(delivery.now),
+        headers=b"".join([header_line(name, value) for name, value in delivery.headers]),
     )
-
-
-def mailbox_of(sender: str) -> str:
-    """The bare address of `Name <address>`."""
-    return sender.rpartition("<")[2].rstrip("> ").strip() if "<" in sender else sender.strip()
 
 
 def build_text(delivery: Delivery) -> Outcome | None:
@@ -212,13 +195,14 @@ def build_text(delivery: Delivery) -> Outcome | None:
 
 
 def _setting(delivery: Delivery, name: str) -> str:
-    return str(delivery.channel.settings.get(name) or "") if delivery.channel else ""
+    return str(delivery.plan.channel.settings.get(name) or "") if delivery.plan.channel else ""
 
 
 STEPS = (
     stop_if_expired,
     stop_if_app_is_gone,
     stop_if_channel_is_disabled,
+    stop_if_endpoint_is_gone,
     resolve_content,
     render,
     build,
@@ -259,6 +243,8 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         state = "SENT"
     elif retry_at is not None:
         state = "ACCEPTED"
+    elif outcome.is_stopped:
+        state = "STOPPED"
     else:
         state = "FAILED"
     return Settled(
@@ -271,6 +257,7 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         status_message=outcome.status_message[:1000].replace("\x00", ""),
         attempts=row.attempts,
         retry_at=retry_at,
+        expires_at=row.expires_at,
     )
 
 
@@ -286,12 +273,13 @@ def retry_time(row: Leased, outcome: Outcome, now: datetime) -> datetime | None:
 def events_of(delivery: Delivery, now: datetime) -> list[Event]:
     """What the log will say of a message that is settled."""
     assert delivery.outcome is not None
-    row, outcome = delivery.row, delivery.outcome
+    row, plan, outcome = delivery.row, delivery.plan, delivery.outcome
+    attributes = plan.attributes_for(row.personal)
     if row.channel_type == "EMAIL":
-        facts = records.mail_facts(row, delivery.sender, delivery.rendered.get("Subject", ""), delivery.now)
-        return records.email_events(row, outcome, facts, delivery.attributes, now)
+        facts = records.mail_facts(row, plan.sender, delivery.rendered.get("Subject", ""), delivery.now)
+        return records.email_events(row, outcome, facts, attributes, now)
     if row.channel_type == "SMS":
-        message = dict(delivery.content.message) if delivery.content else {}
+        message = dict(plan.content.message)
         message["RenderedBody"] = delivery.rendered.get("Body", "")
-        return records.sms_events(row, outcome, message, delivery.attributes, now)
+        return records.sms_events(row, outcome, message, attributes, now)
     return []

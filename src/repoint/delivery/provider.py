@@ -26,6 +26,7 @@ class Outcome:
     status_code: int
     status_message: str
     provider_message_id: str = ""
+    is_stopped: bool = False  # on purpose, by a rule of ours or of the recipient's: no failure
 
     @property
     def is_retryable(self) -> bool:
@@ -33,7 +34,7 @@ class Outcome:
         return self.status in (DeliveryStatus.THROTTLED, DeliveryStatus.TEMPORARY_FAILURE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Email:
     """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope."""
 

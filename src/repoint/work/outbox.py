@@ -1,7 +1,7 @@
 """The outbox: messages to be sent, leased in batches, removed in the transaction that records their outcomes.
 
 A lease is `due_at` moved into the future. A worker that dies leaves its rows as they are; when the lease has run out
-they are due again, for anyone.
+they are due again, for anyone. Activities with many recipients have slices instead (`slices`).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ import msgspec
 from repoint.db import Connection, Database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Leased:
-    """A row of the outbox, ours for a while."""
+    """A message that is ours for a while: a row of the outbox, or one of a slice's (which has no outbox_id)."""
 
-    outbox_id: int
+    outbox_id: int | None
     app_id: str
     activity_id: str
     endpoint_id: str
@@ -30,11 +30,11 @@ class Leased:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settled:
-    """What became of a leased row: a final state, or a time to try again."""
+    """What became of a leased message: a final state, or a time to try again and for how long."""
 
-    outbox_id: int
+    outbox_id: int | None
     app_id: str
     activity_id: str
     endpoint_id: str
@@ -43,6 +43,7 @@ class Settled:
     status_message: str
     attempts: int
     retry_at: datetime | None
+    expires_at: datetime
 
 
 async def claim(db: Database, now: datetime, limit: int, *, lease_seconds: float) -> list[Leased]:
@@ -55,7 +56,7 @@ async def claim(db: Database, now: datetime, limit: int, *, lease_seconds: float
                      attempts, expires_at""",
         [now + timedelta(seconds=lease_seconds), now, limit],
     )
-    return sorted((Leased(*row) for row in rows), key=lambda leased: leased.outbox_id)
+    return [Leased(*row) for row in sorted(rows)]
 
 
 async def extend(db: Database, outbox_ids: Sequence[int], now: datetime, *, lease_seconds: float) -> None:
@@ -67,18 +68,29 @@ async def extend(db: Database, outbox_ids: Sequence[int], now: datetime, *, leas
 
 
 async def settle(connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
-    """Record outcomes: final ones leave the outbox for the ledger, the others are due again later."""
+    """Record outcomes: final ones leave the outbox for the ledger, the others are due again later.
+
+    A slice's message that is to be tried again gets a row of its own in the outbox.
+    """
     await connection.execute(
         """
         WITH item AS (
             SELECT * FROM json_to_recordset(%s::json) AS item (
                 outbox_id bigint, app_id text, activity_id text, endpoint_id text, state text,
-                status_code smallint, status_message text, attempts smallint, retry_at timestamptz)
+                status_code smallint, status_message text, attempts smallint, retry_at timestamptz,
+                expires_at timestamptz)
         ), gone AS (
             DELETE FROM outbox USING item WHERE outbox.outbox_id = item.outbox_id AND item.retry_at IS NULL
         ), later AS (
             UPDATE outbox SET due_at = item.retry_at FROM item
             WHERE outbox.outbox_id = item.outbox_id AND item.retry_at IS NOT NULL
+        ), own AS (
+            INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
+                due_at, expires_at)
+            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
+                item.attempts, item.retry_at, item.expires_at
+            FROM item JOIN message USING (app_id, activity_id, endpoint_id)
+            WHERE item.outbox_id IS NULL AND item.retry_at IS NOT NULL
         )
         UPDATE message SET state = item.state, status_code = item.status_code,
             status_message = item.status_message, attempts = item.attempts, modified_at = %s
@@ -87,6 +99,31 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
           AND message.endpoint_id = item.endpoint_id
         """,
         [msgspec.json.encode(settled).decode(), now],
+    )
+
+
+async def settle_sent(connection: Connection, sent: Sequence[Leased], texts: Sequence[str], now: datetime) -> None:
+    """Record that neighbours in the ledger, messages of one activity, were sent; `texts` are the far end's words.
+
+    One walk over their range, with each row's text looked up in an object: there is no join to be planned wrongly for a
+    table that is too new to have statistics.
+    """
+    first, last = sent[0], sent[-1]
+    given = {row.endpoint_id: text for row, text in zip(sent, texts, strict=True)}
+    await connection.execute(
+        """UPDATE message SET state = 'SENT', status_code = 200, status_message = %(given)s::jsonb ->> endpoint_id,
+               attempts = %(attempts)s, modified_at = %(now)s
+           WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
+             AND endpoint_id BETWEEN %(first)s AND %(last)s AND %(given)s::jsonb ? endpoint_id""",
+        {
+            "given": msgspec.json.encode(given).decode(),
+            "attempts": first.attempts,
+            "now": now,
+            "app_id": first.app_id,
+            "activity_id": first.activity_id,
+            "first": first.endpoint_id,
+            "last": last.endpoint_id,
+        },
     )
 
 
@@ -99,7 +136,10 @@ async def next_due(db: Database) -> datetime | None:
 async def measure(db: Database, now: datetime) -> tuple[int, float]:
     """How many messages wait, and for how many seconds the oldest due one has."""
     row = await db.fetch_one(
-        "SELECT count(*), coalesce(extract(epoch FROM %s - min(due_at)), 0)::float FROM outbox", [now]
+        """SELECT sum(messages)::bigint, coalesce(extract(epoch FROM %s - min(due_at)), 0)::float
+           FROM (SELECT count(*) AS messages, min(due_at) AS due_at FROM outbox
+                 UNION ALL SELECT coalesce(sum(messages), 0), min(due_at) FROM outbox_slice) AS waiting""",
+        [now],
     )
     assert row is not None
     return row[0], max(0.0, row[1])

@@ -44,7 +44,8 @@ async def _trim_ledger(connection: Connection, before: datetime) -> None:
             break
     await connection.execute(
         """DELETE FROM activity WHERE created_at < %s AND NOT EXISTS (
-               SELECT 1 FROM outbox WHERE outbox.activity_id = activity.activity_id)""",
+               SELECT 1 FROM outbox WHERE outbox.activity_id = activity.activity_id) AND NOT EXISTS (
+               SELECT 1 FROM outbox_slice WHERE outbox_slice.activity_id = activity.activity_id)""",
         [before],
     )
 

@@ -7,8 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from repoint.db import Connection
+from repoint.resources.endpoints.store import Endpoint
+from repoint.work.outbox import Leased
+from repoint.work.slices import SLICE_MESSAGES_MAX, Slice
 
 ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 ID_CHARACTERS = 40
@@ -82,3 +87,109 @@ async def insert(connection: Connection, activities: Sequence[NewActivity]) -> l
         [msgspec.json.encode(activities).decode()],
     )
     return [None] * len(activities)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedActivity:
+    """What is sent to all endpoints of `app_id` that fulfil `audience`, a condition on the endpoint table's columns."""
+
+    activity_id: str
+    app_id: str
+    content: dict[str, Any]
+    audience: sql.Composable
+    created_at: datetime
+    expires_at: datetime
+
+
+async def insert_selected(connection: Connection, activity: SelectedActivity) -> int:
+    """Accept messages for an audience: who is in it now is written down, in one transaction; returns how many.
+
+    The ledger's rows are inserted in the order of their key and cut into slices, which are all that waits to be worked
+    on. Safe to repeat: an activity that is there already is left as it is.
+    """
+    async with connection.transaction():
+        # an audience is most of a table, which is best read as it lies; Database has told these connections otherwise
+        await connection.execute("SELECT set_config(name, 'on', true) FROM unnest(%s::text[]) AS name", [SCANS])
+        made = await connection.execute(
+            """INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)
+               ON CONFLICT DO NOTHING""",
+            [activity.activity_id, activity.app_id, Jsonb(activity.content), activity.created_at],
+        )
+        if not made.rowcount:
+            return 0
+        await connection.execute(
+            sql.SQL(
+                """
+                INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state,
+                    created_at, modified_at)
+                SELECT app_id, %(activity_id)s, endpoint_id,
+                    %(prefix)s || replace(gen_random_uuid()::text, '-', ''),
+                    channel_type, address, 'ACCEPTED', %(created_at)s, %(created_at)s
+                FROM endpoint
+                WHERE app_id = %(app_id)s AND channel_type IS NOT NULL AND address IS NOT NULL AND ({audience})
+                ORDER BY endpoint_id
+                """
+            ).format(audience=activity.audience),
+            _selection(activity),
+        )
+        cut = await connection.execute(
+            """
+            WITH numbered AS (
+                SELECT endpoint_id, row_number() OVER (ORDER BY endpoint_id) - 1 AS number
+                FROM message WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
+            ), new_slice AS (
+                INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+                    expires_at)
+                SELECT %(app_id)s, %(activity_id)s, min(endpoint_id), max(endpoint_id), count(*), %(created_at)s,
+                    %(expires_at)s
+                FROM numbered GROUP BY number / %(size)s ORDER BY number / %(size)s
+                RETURNING messages
+            )
+            SELECT coalesce(sum(messages), 0), pg_notify('outbox', '') FROM new_slice
+            """,
+            _selection(activity),
+        )
+        row = await cut.fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+SCANS = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"]
+PREFIX_CHARACTERS = 8
+
+
+def _selection(activity: SelectedActivity) -> dict[str, Any]:
+    """The parameters. Message ids begin with the time, so that their index grows at one end."""
+    return {
+        "activity_id": activity.activity_id,
+        "app_id": activity.app_id,
+        "prefix": f"{int(activity.created_at.timestamp()):0{PREFIX_CHARACTERS}x}",
+        "created_at": activity.created_at,
+        "expires_at": activity.expires_at,
+        "size": SLICE_MESSAGES_MAX,
+    }
+
+
+async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, Endpoint | None]]:
+    """A slice's messages that are still to be sent, each with its endpoint as it is now."""
+    cursor = await connection.execute(
+        """SELECT m.endpoint_id, m.message_id, m.channel_type, m.address,
+                  e.app_id, e.endpoint_id, e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out,
+                  e.cohort_id, e.created_at, e.effective_at, e.request_id, e.user_id, e.attributes, e.metrics,
+                  e.demographic, e.location, e.user_attributes
+           FROM message m LEFT JOIN endpoint e ON e.app_id = m.app_id AND e.endpoint_id = m.endpoint_id
+           WHERE m.app_id = %s AND m.activity_id = %s AND m.endpoint_id BETWEEN %s AND %s AND m.state = 'ACCEPTED'
+           ORDER BY m.endpoint_id""",
+        [one.app_id, one.activity_id, one.first_endpoint_id, one.last_endpoint_id],
+    )
+    app_id, activity_id, attempts, expires_at = one.app_id, one.activity_id, one.attempts, one.expires_at
+    return [
+        (
+            Leased(None, app_id, activity_id, row[0], row[1], row[2], row[3], FROM_ENDPOINT, attempts, expires_at),
+            Endpoint(*row[4:]) if row[4] is not None else None,
+        )
+        for row in await cursor.fetchall()
+    ]
+
+
+FROM_ENDPOINT: dict[str, Any] = {"IsEndpoint": True}

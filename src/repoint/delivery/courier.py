@@ -1,0 +1,110 @@
+"""The courier: takes leased messages from the database to the wire, and what became of them back.
+
+Reading, the steps, the wire and the record are each done for a whole batch. Of a slice the first two may happen while
+the slice before is on the wire; the other two are one slice at a time, so what a killed worker leaves unrecorded, and
+is sent again, is one slice at most.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repoint.db import Connection, Database
+from repoint.delivery import pipeline
+from repoint.delivery.mime import DateLine
+from repoint.delivery.pipeline import Delivery, Providers, Workshop
+from repoint.delivery.plan import Plan, Planner, make_plan
+from repoint.delivery.provider import DeliveryStatus
+from repoint.delivery.recording import record
+from repoint.delivery.render import Templates
+from repoint.metrics import Metrics
+from repoint.resources.call import Server
+from repoint.resources.endpoints import store as endpoints
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.messages import store as messages
+from repoint.work import slices
+from repoint.work.outbox import Leased
+from repoint.work.slices import Slice
+
+BREATH_MESSAGES = 50  # prepared in one go; between them, the wire gets its turn
+NOBODY: Mapping[str, Any] = {"Message": {}, "Templates": {}}
+
+
+class Courier:
+    """Delivers batches."""
+
+    def __init__(self, server: Server, providers: Providers, metrics: Metrics, *, missing_fails: bool) -> None:
+        self._db: Database = server.db
+        self._clock = server.clock
+        self._providers = providers
+        self._metrics = metrics
+        self._planner = Planner(server.db)
+        self._workshop = Workshop(Templates(), DateLine(), missing_fails=missing_fails)
+
+    async def deliver(self, batch: Sequence[Leased]) -> None:
+        """Rows of the outbox, from reading to record."""
+        deliveries = await self._prepare(batch, await self._endpoints(batch))
+        await self._send(deliveries)
+        await self._record(deliveries)
+
+    async def prepare_slice(self, one: Slice) -> list[Delivery]:
+        """A slice's messages, ready for the wire."""
+        async with self._db.connection() as connection:
+            found = await messages.read_slice(connection, one)
+        by_key = {(one.app_id, row.endpoint_id): endpoint for row, endpoint in found if endpoint is not None}
+        return await self._prepare([row for row, _ in found], by_key)
+
+    async def deliver_slice(self, one: Slice, deliveries: Sequence[Delivery]) -> None:
+        """A prepared slice onto the wire, and the record of it; then it is gone."""
+        await self._send(deliveries)
+        await self._record(deliveries, one)
+
+    async def give_up(self, row: Leased) -> None:
+        """A message we have a bug for: recorded as failed, so that it does not come back for ever."""
+        now = self._clock()
+        delivery = Delivery(row, make_plan(row.channel_type, NOBODY, None, None, None), None, now)
+        delivery.outcome = pipeline.failed(500, "An internal error; see the log", DeliveryStatus.UNKNOWN_FAILURE)
+        await self._db.atomically(lambda connection: record(connection, [delivery], now))
+
+    async def _endpoints(self, batch: Sequence[Leased]) -> Mapping[tuple[str, str], Endpoint]:
+        keys = list({(row.app_id, row.endpoint_id) for row in batch if row.personal.get("IsEndpoint")})
+        if not keys:
+            return {}
+        async with self._db.connection() as connection:
+            found = await endpoints.get_many(connection, keys)
+        return {key: endpoint for key, endpoint in zip(keys, found, strict=True) if endpoint is not None}
+
+    async def _prepare(self, batch: Sequence[Leased], found: Mapping[tuple[str, str], Endpoint]) -> list[Delivery]:
+        """Everything up to the wire; what the steps need from the database is read here, in a few queries for all."""
+        plans = await self._planner.plans([(row.app_id, row.activity_id, row.channel_type) for row in batch])
+        now = self._clock()
+        deliveries = []
+        for number, row in enumerate(batch, 1):
+            plan: Plan = plans[row.activity_id, row.channel_type]
+            delivery = Delivery(row, plan, found.get((row.app_id, row.endpoint_id)), now)
+            pipeline.prepare(self._workshop, delivery)
+            deliveries.append(delivery)
+            if number % BREATH_MESSAGES == 0:
+                await asyncio.sleep(0)
+        return deliveries
+
+    async def _send(self, deliveries: Sequence[Delivery]) -> None:
+        await pipeline.send(self._providers, deliveries)
+
+    async def _record(self, deliveries: Sequence[Delivery], one: Slice | None = None) -> None:
+        """All in one transaction, and then in the metrics."""
+        now = self._clock()
+
+        async def write(connection: Connection) -> None:
+            await record(connection, deliveries, now)
+            if one is not None:
+                await slices.remove(connection, one)
+
+        await self._db.atomically(write)
+        counts: dict[tuple[str, str], int] = {}
+        for delivery in deliveries:
+            assert delivery.outcome is not None
+            key = (delivery.row.channel_type, delivery.outcome.status.value)
+            counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            self._metrics.messages.labels(*key).inc(count)

@@ -1,0 +1,141 @@
+"""A plan: what all messages of one activity on one channel share, worked out once.
+
+Content without anyone's overrides, its templates' document, the application and the channel, the sender, the shared
+bytes of the email. What is left to do for each recipient is in `pipeline`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from repoint.db import Database
+from repoint.delivery.content import Content, resolve
+from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email
+from repoint.resources.apps import App, load_app
+from repoint.resources.channels.store import Channel, load_channels
+from repoint.resources.messages.recipients import TEMPLATE_TYPES
+from repoint.resources.templates.store import load_template
+
+PLANS_MAX = 1_000
+HEADERS_RESERVED = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"})
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the messages of one activity on one channel share."""
+
+    channel_type: str
+    shared: Mapping[str, Any]
+    app: App | None
+    channel: Channel | None
+    template: Mapping[str, Any] | None
+    content: Content
+    sender: str
+    attributes: dict[str, str]
+    emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
+
+    def content_for(self, personal: Mapping[str, Any]) -> Content:
+        """The shared content, or one of their own for recipients who have overrides."""
+        if personal.keys() <= SHARED_MEMBERS:
+            return self.content
+        return resolve(self.channel_type, self.shared, personal, self.template)
+
+    def attributes_for(self, personal: Mapping[str, Any]) -> dict[str, str]:
+        """What the caller wants to see again in the message's events."""
+        context = personal.get("Context")
+        return {**self.attributes, **context} if context else self.attributes
+
+    def email(self, *, has_text: bool, has_html: bool) -> CompiledEmail:
+        """The shared bytes of an email with these parts.
+
+        Raises:
+            HeaderError: when the sender or a header cannot be sent.
+        """
+        compiled = self.emails.get((has_text, has_html))
+        if compiled is None:
+            parts = EmailParts(
+                from_address=self.sender,
+                reply_to=tuple(self.content.message.get("ReplyToAddresses", ())),
+                has_text=has_text,
+                has_html=has_html,
+                headers=[pair for pair in self.content.headers if pair[0].lower() not in HEADERS_RESERVED],
+            )
+            compiled = self.emails[has_text, has_html] = compile_email(parts)
+        return compiled
+
+
+# What a recipient may have of their own without needing content of their own.
+SHARED_MEMBERS = frozenset({"IsEndpoint", "Context"})
+
+
+def make_plan(
+    channel_type: str,
+    shared: Mapping[str, Any],
+    app: App | None,
+    channel: Channel | None,
+    template: Mapping[str, Any] | None,
+) -> Plan:
+    """Work out what is shared."""
+    content = resolve(channel_type, shared, {}, template)
+    configured = channel.settings.get("FromAddress") if channel else None
+    trace = {"trace_id": shared["TraceId"]} if shared.get("TraceId") else {}
+    return Plan(
+        channel_type=channel_type,
+        shared=shared,
+        app=app,
+        channel=channel,
+        template=template,
+        content=content,
+        sender=content.message.get("FromAddress") or configured or "",
+        attributes={**shared.get("Context", {}), **trace},
+    )
+
+
+class Planner:
+    """Makes plans, and keeps them for as long as the settings they were made from stand."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+
+    async def plans(self, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], Plan]:
+        """The plans for these (application, activity, channel type), by activity and channel type."""
+        await self._db.settle()
+        keys = set(wanted)
+        shared = await self._shared({activity_id for _, activity_id, _ in keys})
+        return {
+            (activity_id, channel_type): await self._plan(app_id, activity_id, channel_type, shared[activity_id])
+            for app_id, activity_id, channel_type in keys
+        }
+
+    async def _shared(self, activity_ids: set[str]) -> dict[str, Mapping[str, Any]]:
+        """The activities' content, which never changes."""
+        known = {key[0]: plan.shared for key, plan in self._plans.items() if key[0] in activity_ids}
+        missing = list(activity_ids - known.keys())
+        if missing:
+            query = "SELECT activity_id, content FROM activity WHERE activity_id = ANY(%s)"
+            known.update(dict(await self._db.fetch_all(query, [missing])))
+        return known
+
+    async def _plan(self, app_id: str, activity_id: str, channel_type: str, shared: Mapping[str, Any]) -> Plan:
+        app = await self._db.cached(load_app, app_id)
+        channel = (await self._db.cached(load_channels, app_id)).get(channel_type)
+        template = await self._template(channel_type, shared)
+        found = self._plans.get((activity_id, channel_type))
+        if found and found.app is app and found.channel is channel and found.template is template:
+            self._plans.move_to_end((activity_id, channel_type))
+            return found
+        plan = self._plans[activity_id, channel_type] = make_plan(channel_type, shared, app, channel, template)
+        if len(self._plans) > PLANS_MAX:
+            self._plans.popitem(last=False)
+        return plan
+
+    async def _template(self, channel_type: str, shared: Mapping[str, Any]) -> dict[str, Any] | None:
+        template_type = TEMPLATE_TYPES[channel_type]
+        named = shared["Templates"].get(template_type)
+        if named is None:
+            return None
+        key = (shared["Region"], template_type, named["Name"], named["Version"])
+        stored = await self._db.cached(load_template, key)
+        return stored.document if stored else None

@@ -1,0 +1,74 @@
+"""Activities for many: the audience is written down at once, and delivered slice by slice."""
+
+from tests.conftest import eventually
+from tests.delivery.selecting import email_content, is_done, put_endpoints, query, select, states
+
+EVENTS = "SELECT endpoint_id, event_type, document FROM event WHERE app_id = %s ORDER BY 1, 2"
+
+
+def test_an_audience_is_written_down_and_sent(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 30)
+    activity_id, targeted = select(server, app_id, email_content(), "address <> 'p7@example.com'")
+    eventually(lambda: is_done(server))
+
+    assert targeted == 29
+    assert states(server, activity_id) == {"SENT": 29}
+    found = server.get("/inbox/api/messages?limit=1&recipient=p3@example.com")["messages"][0]
+    assert found["subject"] == "Hi Ann3"
+
+
+def test_events_of_a_slice_are_those_of_direct_messages(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 2, User={"UserAttributes": {"First": ['Zoë "\\" \t\x01']}})
+    select(server, app_id, email_content())
+    eventually(lambda: is_done(server))
+    sliced = query(server, EVENTS, app_id)
+    pinpoint.send_messages(
+        ApplicationId=app_id,
+        MessageRequest={
+            "Endpoints": {"e0000": {}, "e0001": {}},
+            "Context": {"run": "1"},
+            "MessageConfiguration": email_content()["Message"],
+        },
+    )
+    eventually(lambda: is_done(server))
+    direct = query(server, EVENTS, app_id)
+
+    assert len(direct) == len(sliced) * 2 == 8
+    assert {comparable(row) for row in sliced} == {comparable(row) for row in direct}
+
+
+def comparable(row):
+    """An event without what is a matter of the moment."""
+    endpoint_id, event_type, document = row
+    mail = document["facets"]["email_channel"]["mail_event"]["mail"]
+    assert len(mail.pop("message_id")) == 40
+    assert mail.pop("message_send_timestamp")
+    detail = document["facets"]["email_channel"]["mail_event"].get("delivery", {})
+    detail.pop("processing_time_millis", None)
+    return endpoint_id, event_type, repr(document)
+
+
+def test_an_activity_is_accepted_once(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 3)
+    activity_id, first = select(server, app_id, email_content(), "user_id = 'u1'")
+    _, second = select(server, app_id, email_content(), activity_id=activity_id)
+
+    assert (first, second) == (1, 0)
+    assert query(server, "SELECT endpoint_id FROM message WHERE activity_id = %s", activity_id) == [("e0001",)]
+
+
+def test_who_was_deleted_since_gets_nothing(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 3)
+    activity_id, _ = select(server, app_id, email_content(), delay_seconds=1)
+    pinpoint.delete_endpoint(ApplicationId=app_id, EndpointId="e0001")
+    eventually(lambda: is_done(server))
+
+    assert states(server, activity_id) == {"SENT": 2, "STOPPED": 1}
+
+
+def test_what_is_accepted_for_later_waits(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 1)
+    activity_id, _ = select(server, app_id, email_content(), delay_seconds=1)
+
+    assert states(server, activity_id) == {"ACCEPTED": 1}
+    assert eventually(lambda: states(server, activity_id) == {"SENT": 1})
