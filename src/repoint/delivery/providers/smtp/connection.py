@@ -5,12 +5,13 @@ import base64
 import contextlib
 import ssl
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
 
 from repoint.delivery.providers.smtp.relay import RelaySettings
 
 REPLY_OCTETS_MAX = 64 * 1024
 QUIT_SECONDS = 1.0
+KNOWN_REPLIES_MAX = 64  # most relays say the same to every MAIL, RCPT and DATA
 
 
 class SmtpError(Exception):
@@ -21,8 +22,7 @@ class SmtpError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A reply's code, and its text on one line."""
 
     code: int
@@ -34,75 +34,97 @@ class Reply:
         return 200 <= self.code < 300  # noqa: PLR2004 - RFC 5321's own classes
 
 
+class Listener(Protocol):
+    """Who is told of each reply at once, while it has the connection."""
+
+    def heard(self, reply: Reply) -> None:
+        """The next reply."""
+
+    def lost(self, error: SmtpError) -> None:
+        """There will be no more."""
+
+
 class ReplyReader(asyncio.Protocol):
-    """Bytes in, whole replies out, several at a time: one wake-up for all the replies a caller waits for."""
+    """Bytes in, whole replies out: to a listener at once, or to whoever waits for them."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._lines: list[bytes] = []
+        self._known: dict[bytes, Reply] = {}
         self._replies: deque[Reply] = deque()
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._is_paused = False
+        self.listener: Listener | None = None
         self.error: SmtpError | None = None
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport, also when TLS has been put around it."""
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Collect lines into replies; a reply ends with the line whose code is followed by a space."""
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        """Collect lines into replies; a reply ends with the line whose code is not followed by a hyphen."""
+        lines = (self._buffer + data).split(b"\n")
+        self._buffer = lines.pop()
         for line in lines:
-            self._lines.append(line.rstrip(b"\r"))
-            if line[3:4] != b"-":
-                self._finish_reply()
+            if line[3:4] == b"-":
+                self._lines.append(line)
+            else:
+                self._finish_reply(line)
         if len(self._buffer) + sum(map(len, self._lines)) > REPLY_OCTETS_MAX:
             self._fail(SmtpError("the relay's reply has no end"))
         if self._waiter is not None and len(self._replies) >= self._wanted and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _finish_reply(self) -> None:
-        lines, self._lines = self._lines, []
-        code = lines[-1][:3]
-        if not code.isdigit():
-            self._fail(SmtpError("the relay speaks something other than SMTP"))
+    def _finish_reply(self, line: bytes) -> None:
+        reply = self._known.get(line) if not self._lines else None
+        if reply is None:
+            reply = self._parse([*self._lines, line])
+            if reply is None:
+                self._fail(SmtpError("the relay speaks something other than SMTP"))
+                return
+            if len(self._known) >= KNOWN_REPLIES_MAX:
+                self._known.clear()
+            if not self._lines:
+                self._known[line] = reply
+            self._lines = []
+        if self.error is not None:
             return
-        text = " ".join(line[4:].decode("utf-8", "replace") for line in lines)
-        self._replies.append(Reply(int(code), text))
+        if self.listener is not None:
+            self.listener.heard(reply)
+        else:
+            self._replies.append(reply)
+
+    @staticmethod
+    def _parse(lines: list[bytes]) -> Reply | None:
+        code = lines[-1][:3]
+        if not (code.isdigit() and len(code) == 3 and b"2" <= code[:1] <= b"5"):  # noqa: PLR2004 - RFC 5321's form
+            return None
+        return Reply(int(code), " ".join(line[4:].strip().decode("utf-8", "replace") for line in lines))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits learns of it."""
         self._fail(SmtpError(f"connection lost: {exc}" if exc else "the relay closed the connection"))
 
-    def pause_writing(self) -> None:
-        """The relay reads more slowly than we write."""
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self._is_paused = False
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-
     def _fail(self, error: SmtpError) -> None:
-        self.error = self.error or error
-        for waiter in (self._waiter, self._writable):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(self.error)
+        if self.error is not None:
+            return
+        self.error = error
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        if self.listener is not None:
+            self.listener.lost(error)
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes, waiting while too many are on their way."""
+    def write(self, data: bytes) -> None:
+        """Send bytes. Whoever writes waits for a reply next, so no more than a message is ever on its way.
+
+        Raises:
+            SmtpError: when the connection has ended.
+        """
         if self.error is not None:
             raise self.error
         assert self.transport is not None
         self.transport.write(data)
-        if self._is_paused:
-            self._writable = asyncio.get_running_loop().create_future()
-            await self._writable
 
     async def replies(self, count: int) -> list[Reply]:
         """The next `count` replies.
@@ -176,7 +198,7 @@ class SmtpConnection:
 
     async def command(self, line: bytes, step: str) -> Reply:
         """One command and its reply."""
-        await self.reader.write(line + b"\r\n")
+        self.reader.write(line + b"\r\n")
         return await self._reply(step)
 
     async def _ehlo(self) -> None:
@@ -234,12 +256,13 @@ class SmtpConnection:
         """Say goodbye, without waiting long for an answer."""
         with contextlib.suppress(SmtpError, TimeoutError):
             async with asyncio.timeout(QUIT_SECONDS):
-                await self.reader.write(b"QUIT\r\n")
+                self.reader.write(b"QUIT\r\n")
                 await self.reader.replies(1)
         self.abort()
 
-    def abort(self) -> None:
-        """Drop the connection."""
+    def abort(self, error: SmtpError | None = None) -> None:
+        """Drop the connection: nobody uses it again."""
+        self.reader.error = self.reader.error or error or SmtpError("dropped")
         if self.reader.transport is not None:
             self.reader.transport.abort()
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from repoint.delivery.provider import DeliveryStatus, Email, Outcome
@@ -13,6 +14,7 @@ from repoint.delivery.providers.smtp.transfer import transfer
 logger = logging.getLogger(__name__)
 
 CHUNK_MESSAGES_MIN = 10
+PACE_SECONDS = 0.25
 IDLE_SECONDS_MAX = 15.0
 FAILURES_BEFORE_OPEN = 3
 OPEN_SECONDS_FIRST = 2.0
@@ -36,33 +38,31 @@ class Relay:
         """Whether the breaker lets anything through."""
         return now >= self._open_until
 
-    async def send(self, emails: Sequence[Email]) -> list[Outcome | None]:
-        """Send a batch over several connections; None for what was not begun."""
-        size = max(CHUNK_MESSAGES_MIN, -(-len(emails) // self.settings.connections_max))
-        chunks = [emails[start : start + size] for start in range(0, len(emails), size)]
-        results = await asyncio.gather(*(self._send_chunk(chunk) for chunk in chunks))
-        return [outcome for result in results for outcome in result]
+    async def send(self, emails: Sequence[Email], outcomes: list[Outcome | None], work: deque[int]) -> None:
+        """Send what `work` points to, over several connections; what is still in it afterwards was not begun."""
+        before = len(work)
+        count = min(self.settings.connections_max, -(-before // CHUNK_MESSAGES_MIN))
+        errors = await asyncio.gather(*(self._run(emails, outcomes, work) for _ in range(count)))
+        error = next((one for one in errors if one is not None), None)
+        if error is None or len(work) < before:
+            self._failures = 0
+        if error is not None:
+            self._note_failure(error)
 
-    async def _send_chunk(self, emails: Sequence[Email]) -> list[Outcome | None]:
-        outcomes: list[Outcome | None] = []
+    async def _run(self, emails: Sequence[Email], outcomes: list[Outcome | None], work: deque[int]) -> SmtpError | None:
+        """One connection's part of the work, and another connection's when that one has had its share."""
         async with self._slots:
-            while len(outcomes) < len(emails):
+            while work:
                 try:
                     connection = await self._connection()
-                except SmtpError as error:
-                    self._note_failure(error)
-                    break
-                room = max(1, self.settings.messages_per_connection_max - connection.messages_sent)
-                some = emails[len(outcomes) : len(outcomes) + room]
-                await self._keep_pace(len(some))
-                done = await transfer(connection, some)
-                outcomes.extend(done)
+                except SmtpError as refusal:
+                    return refusal
+                room = self.settings.messages_per_connection_max - connection.messages_sent
+                error = await transfer(connection, emails, outcomes, work, await self._keep_pace(room, len(work)))
                 await self._give_back(connection)
-                if connection.reader.error is not None and None in done:
-                    self._note_failure(connection.reader.error)
-                    break
-                self._failures = 0
-        return outcomes + [None] * (len(emails) - len(outcomes))
+                if error is not None:
+                    return error
+        return None
 
     async def _connection(self) -> SmtpConnection:
         now = asyncio.get_running_loop().time()
@@ -82,14 +82,17 @@ class Relay:
             connection.used_at = asyncio.get_running_loop().time()
             self._idle.append(connection)
 
-    async def _keep_pace(self, messages: int) -> None:
-        """Wait for this many messages' turn, where the relay has a rate."""
-        if not self.settings.messages_per_second_max:
-            return
+    async def _keep_pace(self, room: int, waiting: int) -> int:
+        """How many messages may go now; where the relay has a rate, after waiting for their turn."""
+        rate = self.settings.messages_per_second_max
+        if not rate:
+            return room
+        messages = max(1, min(room, waiting, int(rate * PACE_SECONDS)))
         now = asyncio.get_running_loop().time()
         start = max(now, self._next_at)
-        self._next_at = start + messages / self.settings.messages_per_second_max
+        self._next_at = start + messages / rate
         await asyncio.sleep(start - now)
+        return messages
 
     def _note_failure(self, error: SmtpError) -> None:
         """After several failures in a row, longer and longer pauses."""
@@ -126,14 +129,11 @@ class SmtpProvider:
     async def send(self, emails: Sequence[Email]) -> list[Outcome]:
         """An outcome for each, in order."""
         outcomes: list[Outcome | None] = [None] * len(emails)
+        work = deque(range(len(emails)))
         for relay in self._order():
             for _ in range(ATTEMPTS_PER_RELAY):
-                left = [index for index, outcome in enumerate(outcomes) if outcome is None]
-                if not left or not relay.is_available(asyncio.get_running_loop().time()):
-                    break
-                done = await relay.send([emails[index] for index in left])
-                for index, outcome in zip(left, done, strict=True):
-                    outcomes[index] = outcome
+                if work and relay.is_available(asyncio.get_running_loop().time()):
+                    await relay.send(emails, outcomes, work)
         reason = "; ".join(f"{relay.settings.name}: {relay.last_error or 'not available'}" for relay in self._relays)
         nobody = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, f"451 no relay took the message: {reason}"[:500])
         return [outcome or nobody for outcome in outcomes]

@@ -5,18 +5,20 @@ with the next one's MAIL, RCPT and DATA. So each write after the first is: conte
 """
 
 import asyncio
+import functools
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from repoint.delivery.provider import DeliveryStatus, Email, Outcome
 from repoint.delivery.providers.smtp.connection import Reply, SmtpConnection, SmtpError
 
 START_INPUT = 354
-ENVELOPE_REPLIES = 3
 BAD_ADDRESS = re.compile(r"[\s<>\x00-\x1f\x7f]")
 SERVICE_CLOSING = 421
 
 
+@functools.lru_cache(256)
 def outcome_of(reply: Reply) -> Outcome:
     """The relay's verdict in Pinpoint's words."""
     if reply.is_ok:
@@ -33,7 +35,7 @@ def refuse_address(email: Email, extensions: dict[str, str]) -> Outcome | None:
     for address in (email.envelope_from, email.recipient):
         if BAD_ADDRESS.search(address):
             return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 not an email address")
-        if not address.isascii() and "SMTPUTF8" not in extensions:
+        if not address.isascii() and "SMTPUTF8" not in extensions and not ascii_address(address).isascii():
             return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 the relay does not take SMTPUTF8 addresses")
     return None
 
@@ -47,15 +49,15 @@ def ascii_address(address: str) -> str:
         return address
 
 
-def envelope(email: Email, extensions: dict[str, str]) -> bytes:
-    """MAIL, RCPT and DATA as one group."""
+def envelope(email: Email, extensions: dict[str, str]) -> tuple[bytes, bytes]:
+    """MAIL and RCPT."""
     sender, recipient = ascii_address(email.envelope_from), ascii_address(email.recipient)
     parameters = ""
     if "8BITMIME" in extensions and not email.content.isascii():
         parameters += " BODY=8BITMIME"
     if not (sender.isascii() and recipient.isascii()):
         parameters += " SMTPUTF8"
-    return f"MAIL FROM:<{sender}>{parameters}\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode()
+    return f"MAIL FROM:<{sender}>{parameters}\r\n".encode(), f"RCPT TO:<{recipient}>\r\n".encode()
 
 
 def dotted(content: bytes) -> bytes:
@@ -66,97 +68,193 @@ def dotted(content: bytes) -> bytes:
     return content + (b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
-async def transfer(connection: SmtpConnection, emails: Sequence[Email]) -> list[Outcome | None]:
-    """Send messages one after the other; None for those that were not begun when the connection failed."""
-    outcomes: list[Outcome | None] = [refuse_address(email, connection.extensions) for email in emails]
-    going = [index for index, outcome in enumerate(outcomes) if outcome is None]
-    sending = Transfer(connection, emails, outcomes)
+async def transfer(
+    connection: SmtpConnection,
+    emails: Sequence[Email],
+    outcomes: list[Outcome | None],
+    work: deque[int],
+    messages_max: int,
+) -> SmtpError | None:
+    """Send what `work` points to, one after the other, until it is empty or `messages_max` have been sent.
+
+    Several connections may share the work. What had not been begun when a connection fails goes back to it; the error
+    is returned.
+    """
+    if connection.reader.error is not None:
+        return connection.reader.error
+    sending = Transfer(connection, emails, outcomes, work, messages_max)
+    connection.reader.listener = sending
     try:
-        await sending.run(going)
-    except (SmtpError, TimeoutError) as error:
-        sending.fail(str(error) or "timed out")
-        connection.abort()
-    return outcomes
+        error = await sending.run()
+    finally:
+        connection.reader.listener = None
+    if error is not None:
+        connection.abort(error)
+    return error
 
 
 class Transfer:
-    """The state of one run: which message is on the wire, and how far it has come."""
+    """One run: which message is on the wire, and how far it has come. Each reply decides what is written next."""
 
-    def __init__(self, connection: SmtpConnection, emails: Sequence[Email], outcomes: list[Outcome | None]) -> None:
+    def __init__(
+        self,
+        connection: SmtpConnection,
+        emails: Sequence[Email],
+        outcomes: list[Outcome | None],
+        work: deque[int],
+        messages_max: int,
+    ) -> None:
         self._connection = connection
         self._reader = connection.reader
         self._emails = emails
         self._outcomes = outcomes
+        self._work = work
+        self._left = messages_max
+        self._is_pipelined = "PIPELINING" in connection.extensions
         self._current: int | None = None
+        self._following: int | None = None
         self._is_content_sent = False
+        self._mail = self._rcpt = Reply(0, "")
+        self._expected: Callable[[Reply], None] = self._on_mail
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[SmtpError | None] = self._loop.create_future()
+        self._written_at = self._loop.time()
 
-    async def run(self, going: Sequence[int]) -> None:
+    async def run(self) -> SmtpError | None:
         """All messages, in order."""
-        is_begun = False  # this message's envelope travelled with the content of the one before
-        for position, index in enumerate(going):
-            self._current = index
-            self._is_content_sent = False
-            mail, rcpt, data = await self._envelope(index, is_begun=is_begun)
-            if data.code != START_INPUT or not (mail.is_ok and rcpt.is_ok):
-                is_begun = False
-                await self._refused(index, mail, rcpt, data)
-                await self._reset()
-                continue
-            following = going[position + 1] if position + 1 < len(going) else None
-            is_begun = following is not None and "PIPELINING" in self._connection.extensions
-            content = dotted(self._emails[index].content)
-            self._is_content_sent = True
-            if is_begun and following is not None:
-                content += envelope(self._emails[following], self._connection.extensions)
-            await self._reader.write(content)
-            (final,) = await self._replies(1)
-            self._settle(index, final)
+        self._current = self._take()
+        if self._current is None:
+            return None
+        self._write_envelope()
+        self._timer = self._loop.call_later(self._connection.settings.timeout_seconds, self._look_at_clock)
+        try:
+            return await self._done
+        finally:
+            self._timer.cancel()
 
-    async def _envelope(self, index: int, *, is_begun: bool) -> list[Reply]:
-        """The replies to MAIL, RCPT and DATA; one at a time for a relay that does not pipeline."""
-        if is_begun:
-            return await self._replies(ENVELOPE_REPLIES)
-        group = envelope(self._emails[index], self._connection.extensions)
-        if "PIPELINING" in self._connection.extensions:
-            await self._reader.write(group)
-            return await self._replies(ENVELOPE_REPLIES)
-        replies = []
-        for line in group.splitlines(keepends=True):
-            await self._reader.write(line)
-            replies += await self._replies(1)
-            if not replies[-1].is_ok and replies[-1].code != START_INPUT:
-                break
-        return replies + [replies[-1]] * (ENVELOPE_REPLIES - len(replies))
+    def heard(self, reply: Reply) -> None:
+        """A reply is for whatever waits for one."""
+        if not self._done.done():
+            self._expected(reply)
+
+    def lost(self, error: SmtpError) -> None:
+        """The message on the wire may have arrived, if its content was sent; the others have not been begun."""
+        if self._done.done():
+            return
+        if self._current is not None and self._is_content_sent:
+            name = self._connection.settings.name
+            text = f"451 {name}: {error} before the relay said whether it took the message: it may arrive twice"
+            self._outcomes[self._current] = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, text[:500])
+            self._current = None
+        self._work.extend(index for index in (self._current, self._following) if index is not None)
+        self._done.set_result(error)
+
+    def _look_at_clock(self) -> None:
+        """The time limit of every step: one timer, set again for what was written since."""
+        left = self._written_at + self._connection.settings.timeout_seconds - self._loop.time()
+        if left <= 0:
+            self.lost(SmtpError("timed out"))
+        else:
+            self._timer = self._loop.call_later(left, self._look_at_clock)
+
+    def _take(self) -> int | None:
+        while self._work and self._left > 0:
+            index = self._work.popleft()
+            refusal = refuse_address(self._emails[index], self._connection.extensions)
+            if refusal is None:
+                self._left -= 1
+                return index
+            self._outcomes[index] = refusal
+        return None
+
+    def _write(self, data: bytes, expected: Callable[[Reply], None]) -> None:
+        self._expected = expected
+        self._written_at = self._loop.time()
+        self._reader.write(data)
+
+    def _write_envelope(self) -> None:
+        """The current message's MAIL, RCPT and DATA as one group; MAIL alone without pipelining."""
+        assert self._current is not None
+        mail, rcpt = envelope(self._emails[self._current], self._connection.extensions)
+        self._write(mail + rcpt + b"DATA\r\n" if self._is_pipelined else mail, self._on_mail)
+
+    def _on_mail(self, reply: Reply) -> None:
+        self._mail = reply
+        if reply.code == SERVICE_CLOSING:
+            self.lost(SmtpError(f"421 {reply.text}", SERVICE_CLOSING))
+        elif self._is_pipelined:
+            self._expected = self._on_rcpt
+        elif reply.is_ok:
+            assert self._current is not None
+            self._write(envelope(self._emails[self._current], self._connection.extensions)[1], self._on_rcpt)
+        else:
+            self._refuse(reply)
+
+    def _on_rcpt(self, reply: Reply) -> None:
+        self._rcpt = reply
+        if self._is_pipelined:
+            self._expected = self._on_data
+        elif reply.is_ok:
+            self._write(b"DATA\r\n", self._on_data)
+        else:
+            self._refuse(reply)
+
+    def _on_data(self, reply: Reply) -> None:
+        is_wanted = self._mail.is_ok and self._rcpt.is_ok
+        if reply.code != START_INPUT:
+            self._refuse(next(one for one in (self._mail, self._rcpt, reply) if not one.is_ok or one is reply))
+        elif is_wanted:
+            self._write_content()
+        else:  # a relay that says 354 all the same is owed a dot (RFC 2920 section 3.1)
+            self._write(b".\r\n", lambda _: self._refuse(self._rcpt if self._mail.is_ok else self._mail))
+
+    def _refuse(self, culprit: Reply) -> None:
+        """The current message's envelope was not taken: its transaction is ended, and the next one begun."""
+        assert self._current is not None
+        if culprit.is_ok:
+            self.lost(SmtpError(f"DATA: {culprit.code} {culprit.text}", culprit.code))
+            return
+        self._settle(self._current, culprit)
+        if culprit.code != SERVICE_CLOSING:
+            self._current = self._take()
+            self._write(b"RSET\r\n", self._on_reset)
+
+    def _on_reset(self, reply: Reply) -> None:
+        if not reply.is_ok:
+            self.lost(SmtpError(f"RSET: {reply.code} {reply.text}", reply.code))
+        elif self._current is None:
+            self._done.set_result(None)
+        else:
+            self._write_envelope()
+
+    def _write_content(self) -> None:
+        """The content, its dot, and the next message's envelope."""
+        assert self._current is not None
+        data = dotted(self._emails[self._current].content)
+        self._is_content_sent = True
+        self._following = self._take()
+        if self._following is not None and self._is_pipelined:
+            mail, rcpt = envelope(self._emails[self._following], self._connection.extensions)
+            data = b"".join((data, mail, rcpt, b"DATA\r\n"))
+        self._write(data, self._on_end)
+
+    def _on_end(self, reply: Reply) -> None:
+        assert self._current is not None
+        self._is_content_sent = False
+        self._settle(self._current, reply)
+        if reply.code == SERVICE_CLOSING:
+            return
+        self._current, self._following = self._following, None
+        if self._current is None:
+            self._done.set_result(None)
+        elif self._is_pipelined:
+            self._expected = self._on_mail
+        else:
+            self._write_envelope()
 
     def _settle(self, index: int, reply: Reply) -> None:
         self._outcomes[index] = outcome_of(reply)
-        self._current = None
         self._connection.messages_sent += 1
+        self._current = None
         if reply.code == SERVICE_CLOSING:
-            raise SmtpError(f"421 {reply.text}", SERVICE_CLOSING)
-
-    async def _refused(self, index: int, mail: Reply, rcpt: Reply, data: Reply) -> None:
-        """The envelope was not taken. A relay that says 354 all the same is owed a dot (RFC 2920 section 3.1)."""
-        if data.code == START_INPUT:
-            await self._reader.write(b".\r\n")
-            await self._replies(1)
-        culprit = next(reply for reply in (mail, rcpt, data) if not reply.is_ok)
-        self._settle(index, culprit)
-
-    async def _reset(self) -> None:
-        await self._reader.write(b"RSET\r\n")
-        (reply,) = await self._replies(1)
-        if not reply.is_ok:
-            raise SmtpError(f"RSET: {reply.code} {reply.text}", reply.code)
-
-    async def _replies(self, count: int) -> list[Reply]:
-        async with asyncio.timeout(self._connection.settings.timeout_seconds):
-            return await self._reader.replies(count)
-
-    def fail(self, reason: str) -> None:
-        """The message on the wire may have arrived, if its content had been sent; nothing else has been begun."""
-        if self._current is None or not self._is_content_sent:
-            return
-        name = self._connection.settings.name
-        text = f"451 {name}: {reason} before the relay said whether it took the message: it may arrive twice"
-        self._outcomes[self._current] = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, text)
+            self.lost(SmtpError(f"421 {reply.text}", SERVICE_CLOSING))
