@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check serve bench gen lock format
+.PHONY: help setup demo test check serve bench gen vectors lock format
 
 help:
 	@echo "make demo    set up, start, send the first messages for real, show what arrived (KEEP=1 stays up)"
@@ -11,6 +11,7 @@ help:
 	@echo "make serve   a server and its workers on ./repoint-data"
 	@echo "make bench   the benchmarks as ratios (ONLY=name runs one); leaves build/bench.json"
 	@echo "make gen     API shapes from the service model, and the generated reference pages"
+	@echo "make vectors what handlebars.java makes of thousands of templates, for the tests (needs Java 17 and Maven)"
 	@echo "make lock    choose newer dependencies and pin them"
 
 setup: .venv/installed
@@ -51,6 +52,10 @@ bench: setup
 gen: setup
 	$(BIN)/python tools/gen.py
 	$(BIN)/python tools/reference.py
+
+vectors: setup
+	mvn --quiet --batch-mode -f tools/oracle dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/build/oracle
+	$(BIN)/python tools/vectors.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 

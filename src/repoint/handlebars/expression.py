@@ -9,9 +9,12 @@ from repoint.handlebars.nodes import Argument, Call, Literal, Path
 
 SPACE = re.compile(r"\s*")
 IDENTIFIER = re.compile(r"[^\s!\"#%&'()*+,./;<=>@\[\\\]^`{|}~]+")
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?=[\s=)}~]|$)")
+NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)(?=[\s)}~]|\Z)")
 PARAMETERS = re.compile(r"as\s*\|([^|]*)\|\s*\Z")
 NAMED = re.compile(r"([^\s=()|\"'{}]+)\s*=\s*")
+STRING = {quote: re.compile(rf"{quote}((?:\\{quote}|[^{quote}])*){quote}") for quote in "\"'"}
+NUMBER_CHARACTERS_MAX = 30
+WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "undefined": None}
 
 
 class Owner(Protocol):
@@ -50,6 +53,8 @@ class Expression:
         match = PARAMETERS.match(self.text, self.at)
         if match:
             names = tuple(match[1].split())
+            if not names:
+                raise self.fail("a name is expected between the bars")
         elif self.at < len(self.text):
             raise self.fail(f"unexpected {self.text[self.at : self.at + 12]!r}")
         return call, names
@@ -59,13 +64,23 @@ class Expression:
         self.space()
         where = self.parser.fail("", self.start + self.at)
         head = self.argument()
-        if isinstance(head, Call):
-            raise self.fail("a sub-expression cannot be called")
+        if head == Literal(None):
+            head = Path(("null",))
+        if not isinstance(head, Path):
+            raise TemplateError("a name is expected", where.line, where.column)
         call = Call(head, [], {}, where.line, where.column)
+        self.arguments(call, closer)
+        return call
+
+    def arguments(self, call: Call, closer: str) -> None:
+        """All arguments up to the closer, or the end."""
         while True:
+            before = self.at
             self.space()
             if self.at >= len(self.text) or self.text[self.at] == closer or self.starts_parameters():
-                return call
+                return
+            if self.at == before:
+                raise self.fail(f"unexpected {self.text[self.at : self.at + 12]!r}")
             named = NAMED.match(self.text, self.at)
             if named:
                 self.at = named.end()
@@ -89,15 +104,21 @@ class Expression:
             return self.string(character)
         number = NUMBER.match(self.text, self.at)
         if number:
-            self.at = number.end()
-            return Literal(float(number[0]) if "." in number[0] else int(number[0]))
+            return self.number(number[0])
         return self.path()
+
+    def number(self, text: str) -> Literal:
+        """A whole number or a fraction."""
+        if len(text) > NUMBER_CHARACTERS_MAX:
+            raise self.fail(f"a number has more than {NUMBER_CHARACTERS_MAX} characters")
+        self.at += len(text)
+        return Literal(float(text) if "." in text else int(text))
 
     def subexpression(self) -> Call:
         """`(helper …)`."""
         self.depth += 1
-        if self.depth > self.parser.limits.depth_max:
-            raise self.fail(f"sub-expressions are nested deeper than {self.parser.limits.depth_max}")
+        if self.depth > self.parser.limits.expression_depth_max:
+            raise self.fail(f"sub-expressions are nested deeper than {self.parser.limits.expression_depth_max}")
         self.at += 1
         call = self.call(closer=")")
         if self.text[self.at : self.at + 1] != ")":
@@ -107,34 +128,34 @@ class Expression:
         return call
 
     def string(self, quote: str) -> Literal:
-        """A quoted string; there are no escapes but the other quote."""
-        end = self.text.find(quote, self.at + 1)
-        if end < 0:
+        """A quoted string; a backslash escapes its own quote, and nothing else."""
+        match = STRING[quote].match(self.text, self.at)
+        if match is None:
             raise self.fail("a string is not closed")
-        value = self.text[self.at + 1 : end]
-        self.at = end + 1
-        return Literal(value)
+        self.at = match.end()
+        return Literal(match[1].replace("\\" + quote, quote))
 
     def path(self) -> Path | Literal:
         """Names joined by dots or slashes."""
         is_data = self.text[self.at : self.at + 1] == "@"
         self.at += is_data
         up, is_scoped = 0, False
-        while self.text.startswith("../", self.at) or self.text[self.at :] == "..":
+        while self.text.startswith("..", self.at) and self.text[self.at + 2 : self.at + 3] in ("", "/", " ", ")"):
             up, is_scoped = up + 1, True
-            self.at += 3
+            self.at += 3 if self.text[self.at + 2 : self.at + 3] == "/" else 2
         if self.text.startswith("./", self.at):
             self.at += 2
             is_scoped = True
-        parts: list[str] = []
-        while True:
-            part = self.part()
-            if part is None:
-                break
-            parts.append(part)
-            if self.text[self.at : self.at + 1] not in (".", "/") or self.at + 1 >= len(self.text):
-                break
+        if self.text[self.at : self.at + 1] == "@" and is_scoped:  # ../@index is @../index
             self.at += 1
+            is_data = True
+        parts: list[str] = []
+        while (part := self.part()) is not None:
+            parts.append(part)
+            if self.text[self.at : self.at + 1] not in ("-", ".", "/"):
+                break
+            while self.text[self.at : self.at + 1] in (".", "/"):
+                self.at += 1
         return self.finish_path(parts, up, is_data=is_data, is_scoped=is_scoped)
 
     def part(self) -> str | None:
@@ -155,15 +176,20 @@ class Expression:
     def finish_path(self, parts: list[str], up: int, *, is_data: bool, is_scoped: bool) -> Path | Literal:
         """Words that mean something of their own, or the path."""
         if not parts:
-            if self.text[self.at : self.at + 1] == "." and not is_data:
+            is_here = self.text[self.at : self.at + 1] == "." and not is_data
+            if is_here and self.text[self.at + 1 : self.at + 2].strip(")") == "":
                 self.at += 1
                 return Path((), up, is_scoped=True)
             if up:
                 return Path((), up, is_scoped=True)
             raise self.fail("a name is expected")
-        words = {"true": True, "false": False, "null": None, "undefined": None}
-        if len(parts) == 1 and parts[0] in words and not is_data and not up:
-            return Literal(words[parts[0]])
+        if not (is_data or is_scoped):
+            if len(parts) == 1 and parts[0] in WORDS:
+                return Literal(WORDS[parts[0]])
+            if parts == ["as"]:
+                raise self.fail("the names after `as` stand between bars")
+            if parts[0][0] in "-0123456789":
+                raise self.fail(f"{parts[0]!r} is neither a name nor a number")
         if parts[0] == "this" and not is_data:
-            return Path(tuple(parts[1:]), up, is_scoped=True)
-        return Path(tuple(parts), up, is_data, is_scoped)
+            is_scoped = True
+        return Path(tuple(part for part in parts if part != "this"), up, is_data, is_scoped)

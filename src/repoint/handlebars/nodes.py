@@ -12,7 +12,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`a.b.[0]`, `this`, `../x`, `@index`."""
+    """`a.b.[0]`, `this`, `../x`, `@index`: its parts as they are written, brackets included."""
 
     parts: tuple[str, ...]
     up: int = 0
@@ -29,16 +29,16 @@ class Path:
 class Literal:
     """A string, number, true, false, null or undefined."""
 
-    value: object
+    value: str | float | bool | None
 
 
 @dataclass(slots=True)
 class Call:
     """A path or helper with its arguments."""
 
-    path: "Path | Literal"
-    arguments: list["Path | Literal | Call"]
-    named: dict[str, "Path | Literal | Call"]
+    path: Path
+    arguments: list["Argument"]
+    named: dict[str, "Argument"]
     line: int
     column: int
 
@@ -53,19 +53,27 @@ class Output:
 
 @dataclass(slots=True)
 class Block:
-    """`{{#x}}…{{else}}…{{/x}}`; inverted for `{{^x}}`."""
+    """`{{#x}}…{{else}}…{{/x}}`; for `{{^x}}` the two branches change places.
+
+    `{{else if …}}` is a block that stands alone in `otherwise` and is marked as chained.
+    """
 
     call: Call
     body: list["Node"] = field(default_factory=list)
     otherwise: list["Node"] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    is_chained: bool = False
 
 
 @dataclass(slots=True)
 class Partial:
-    """`{{> name}}`: only inline partials exist."""
+    """`{{> name context key=value}}`: only inline partials exist."""
 
     name: str
+    context: "Argument | None"
+    named: dict[str, "Argument"]
+    line: int
+    column: int
 
 
 @dataclass(slots=True)

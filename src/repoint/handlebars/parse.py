@@ -6,12 +6,25 @@ from dataclasses import dataclass
 from repoint.handlebars.errors import TemplateError
 from repoint.handlebars.expression import Expression
 from repoint.handlebars.limits import Limits
-from repoint.handlebars.nodes import Block, Inline, Node, Output, Partial, Path, Text
+from repoint.handlebars.nodes import Block, Inline, Literal, Node, Output, Partial, Path, Text
 
-OPEN = re.compile(r"(\\*)(\{\{\{\{|\{\{~?(?:!--|[{#^/!&>]|else\b)?~?)")
-IDENTIFIER = re.compile(r"[^\s!\"#%&'()*+,./;<=>@\[\\\]^`{|}~]+")
-STANDALONE_BEFORE = re.compile(r"(?:^|\n)[ \t]*\Z")
+OPEN = re.compile(r"(\\*)\{\{")
+ELSE = re.compile(r"\s*(?:else\b|\^\s*\Z)")
 STANDALONE_AFTER = re.compile(r"[ \t]*(?:\r?\n|\Z)")
+QUOTED = re.compile(r"""\A\s*(?:"([^"]+)"|'([^']+)'|([^\s"'=()]+))""")
+STRING = re.compile(r""""(?:\\"|[^"])*"|'(?:\\'|[^'])*'""")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A mustache as it stands in the source: its text from its mark on, and what that means for what surrounds it."""
+
+    text: str
+    mark: str
+    start: int
+    end: int
+    trims_after: bool
+    is_standalone: bool
 
 
 class Parser:
@@ -33,15 +46,19 @@ class Parser:
         return TemplateError(message, line, at - (self.source.rfind("\n", 0, at) + 1) + 1)
 
     def parse(self) -> list[Node]:
-        """The whole template."""
+        """The whole template.
+
+        Raises:
+            TemplateError: with line and column.
+        """
         if len(self.source) > self.limits.source_characters_max:
             raise self.fail(f"the template is longer than {self.limits.source_characters_max} characters", 0)
         nodes, end = self.sequence()
         if end is not None:
-            raise self.fail(f"{{{{{end}}}}} closes or continues nothing")
+            raise self.fail(f"{{{{{end.text.strip()}}}}} closes or continues nothing", end.start)
         return nodes
 
-    def sequence(self) -> tuple[list[Node], str | None]:
+    def sequence(self) -> tuple[list[Node], Tag | None]:
         """Nodes up to the tag that ends them: `/name`, `else`, `else …`, or the end of the source (None)."""
         nodes: list[Node] = []
         self.depth += 1
@@ -55,17 +72,24 @@ class Parser:
                 self.depth -= 1
                 return nodes, None
             text = self.source[self.at : match.start()]
-            if len(match[1]) % 2 == 1:  # \{{ is text
-                end = self.source.find("}}", match.end())
-                end = len(self.source) if end < 0 else end + 2
-                self.add_text(nodes, text + match[1][:-1] + self.source[match.start(2) : end])
-                self.at = end
+            if match[1]:
+                self.escaped(nodes, text + match[1][:-1], match)
                 continue
-            self.at = match.start(2)
-            ended = self.tag(nodes, text + match[1])
+            self.at = match.start()
+            ended = self.tag(nodes, text)
             if ended is not None:
                 self.depth -= 1
                 return nodes, ended
+
+    def escaped(self, nodes: list[Node], before: str, match: re.Match[str]) -> None:
+        r"""`\{{x}}` is text."""
+        end = self.source.find("}}", match.end())
+        if end < 0:
+            raise self.fail("a {{ is not closed", match.start())
+        while self.source[end + 2 : end + 3] == "}" and self.source[match.end() : match.end() + 1] == "{":
+            end += 1
+        self.add_text(nodes, before + self.source[match.end() - 2 : end + 2])
+        self.at = end + 2
 
     def add_text(self, nodes: list[Node], text: str) -> None:
         """Text, less what the tag before it eats."""
@@ -85,59 +109,57 @@ class Parser:
         if self.nodes > self.limits.nodes_max:
             raise self.fail(f"the template has more than {self.limits.nodes_max} parts")
 
-    def tag(self, nodes: list[Node], before: str) -> str | None:
-        """One mustache; returns what ends the sequence, if this does."""
+    def tag(self, nodes: list[Node], before: str) -> Tag | None:
+        """One mustache; returned when it ends the sequence."""
         start = self.at
         if self.source.startswith("{{{{", start):
-            raise self.fail("raw blocks are not supported")
+            self.add_before(nodes, before, trims=False, is_standalone=False)
+            nodes.append(self.raw_block(start))
+            return None
         trims_before = self.source.startswith("{{~", start)
         inner = start + 2 + trims_before
         mark = self.source[inner : inner + 1]
         if mark == "!":
-            self.comment(nodes, before, start, inner, trims_before=trims_before)
+            self.comment(nodes, before, inner, trims_before=trims_before)
             return None
-        closer = "}}}" if mark == "{" else "}}"
-        is_block = mark in "#^/>" and mark != ""
-        word = IDENTIFIER.match(self.source, inner)
-        is_else = word is not None and word[0] == "else"
-        end = self.find_end(inner, closer)
-        trims_after = self.source[end - 1] == "~"
-        is_standalone = (is_block or is_else) and self.stands_alone(start, end + len(closer))
-        self.add_before(nodes, before, trims=trims_before, is_standalone=is_standalone)
+        if mark == "=":
+            raise self.fail("the delimiters cannot be changed", start)
+        tag = self.closed(start, inner, mark)
+        self.add_before(nodes, before, trims=trims_before, is_standalone=tag.is_standalone)
         self.count()
-        return self.dispatch(
-            nodes,
-            Tag(self.source[inner : end - trims_after], mark, inner, end + len(closer), trims_after, is_standalone),
-        )
+        return self.dispatch(nodes, tag)
 
-    def comment(self, nodes: list[Node], before: str, start: int, inner: int, *, trims_before: bool) -> None:
+    def closed(self, start: int, inner: int, mark: str) -> Tag:
+        """The mustache that begins here, to its end; strings in it are skipped."""
+        closer = "}}}" if mark == "{" else "}}"
+        at = inner
+        while True:
+            if at >= len(self.source):
+                raise self.fail("a {{ is not closed", start)
+            if self.source[at] in "\"'":
+                string = STRING.match(self.source, at)
+                at = string.end() if string else at + 1
+            elif self.source.startswith(closer, at) or (mark == "{" and self.source.startswith("}~}}", at)):
+                break
+            else:
+                at += 1
+        trims_after = self.source[at - 1] == "~" or self.source.startswith("}~}}", at)
+        end = at + len(closer) + self.source.startswith("}~}}", at)
+        text = self.source[inner : at - (self.source[at - 1] == "~")]
+        is_alone = (mark in "#^/>" or ELSE.match(text) is not None) and self.stands_alone(start, end)
+        return Tag(text, mark, start, end, trims_after, is_alone)
+
+    def comment(self, nodes: list[Node], before: str, inner: int, *, trims_before: bool) -> None:
         """`{{! … }}` and `{{!-- … --}}`: nothing."""
         is_long = self.source.startswith("!--", inner)
-        end = self.source.find("--" if is_long else "}}", inner + 3 if is_long else inner)
-        while is_long and end >= 0 and self.source[end + 2 :].lstrip("~")[:2] != "}}":
-            end = self.source.find("--", end + 1)
-        if end < 0:
-            raise self.fail("a comment is not closed", start)
-        close = self.source.index("}}", end) + 2
-        is_standalone = self.stands_alone(start, close)
+        close = re.compile(r"--~?\}\}" if is_long else r"~?\}\}").search(self.source, inner + (3 if is_long else 1))
+        if close is None:
+            raise self.fail("a comment is not closed")
+        is_standalone = self.stands_alone(self.at, close.end())
         self.add_before(nodes, before, trims=trims_before, is_standalone=is_standalone)
-        self.trims_next = self.source[close - 3] == "~"
+        self.trims_next = "~" in close[0]
         self.closes_previous = is_standalone
-        self.at = close
-
-    def find_end(self, at: int, closer: str) -> int:
-        """Where a mustache ends, strings in it skipped."""
-        quote = ""
-        while at < len(self.source):
-            character = self.source[at]
-            if quote:
-                quote = "" if character == quote else quote
-            elif character in "\"'":
-                quote = character
-            elif self.source.startswith(closer, at):
-                return at
-            at += 1
-        raise self.fail("a {{ is not closed")
+        self.at = close.end()
 
     def stands_alone(self, start: int, end: int) -> bool:
         """Whether a tag has its line to itself: then the line disappears (the mustache spec's standalone tags)."""
@@ -158,91 +180,92 @@ class Parser:
             before = before.rstrip(" \t")
         self.add_text(nodes, before)
 
-    def dispatch(self, nodes: list[Node], tag: "Tag") -> str | None:
+    def dispatch(self, nodes: list[Node], tag: Tag) -> Tag | None:
         """What kind of tag it is, and what follows from it."""
         self.at = tag.end
         self.trims_next, self.closes_previous = tag.trims_after, tag.is_standalone
-        words = tag.text.strip()
-        if tag.mark == "/" or words == "else" or words.startswith("else ") or words == "^":
-            return words
-        if tag.mark == "#" and words[1:].lstrip().startswith("*"):
+        if tag.mark == "/" or ELSE.match(tag.text):
+            return tag
+        if tag.mark == "#" and tag.text[1:].lstrip().startswith("*"):
             nodes.append(self.inline(tag))
+        elif tag.mark == "#" and tag.text.startswith("#>"):
+            raise self.fail("a partial has no block: only inline partials exist", tag.start)
         elif tag.mark in ("#", "^"):
-            nodes.append(self.block(tag.text[1:], tag, is_inverted=tag.mark == "^"))
+            nodes.append(self.block(tag))
         elif tag.mark == ">":
-            nodes.append(Partial(words[1:].strip().strip("\"'")))
+            nodes.append(self.partial(tag))
         else:
             skipped = tag.mark in ("{", "&")
-            call, _ = Expression(self, tag.text[skipped:], tag.start + skipped).mustache()
+            call, _ = Expression(self, tag.text[skipped:], tag.start + 2 + skipped).mustache()
             nodes.append(Output(call, is_raw=skipped))
         return None
 
-    def inline(self, tag: "Tag") -> Inline:
+    def inline(self, tag: Tag) -> Inline:
         """A partial defined in the template itself."""
-        words = tag.text.strip()[1:].lstrip()[1:].split(None, 1)
-        if len(words) != 2 or words[0] != "inline":  # noqa: PLR2004 - the word and the name
-            raise self.fail("only inline partials can be decorators", tag.start)
+        word, _, rest = tag.text[1:].lstrip()[1:].lstrip().partition("inline")
+        name = QUOTED.match(rest)
+        if word or name is None or name[3]:
+            raise self.fail('only {{#*inline "name"}} is a decorator', tag.start)
         body, end = self.sequence()
-        if end is None or end.replace(" ", "") != "/inline":
+        if end is None or "".join(end.text.split()) != "/inline":
             raise self.fail("{{#*inline}} is not closed", tag.start)
-        return Inline(words[1].strip().strip("\"'"), body)
+        return Inline(name[1] or name[2], body)
 
-    def block(self, text: str, tag: "Tag", *, is_inverted: bool) -> Block:
+    def partial(self, tag: Tag) -> Partial:
+        """The use of an inline partial: its name, the value it is about, its parameters."""
+        name = QUOTED.match(tag.text[1:])
+        if name is None:
+            raise self.fail("a partial's name is expected: it cannot be calculated", tag.start)
+        rest = tag.text[1 + name.end() :]
+        call, _ = Expression(self, f"p {rest}", tag.start + tag.text.index(name[0]) + len(name[0])).mustache()
+        if len(call.arguments) > 1:
+            raise self.fail("a partial takes one value", tag.start)
+        context = call.arguments[0] if call.arguments else None
+        where = self.fail("", tag.start)
+        return Partial(name[1] or name[2] or name[3], context, call.named, where.line, where.column)
+
+    def raw_block(self, start: int) -> Block:
+        """`{{{{name}}}}…{{{{/name}}}}`: what is inside is text."""
+        end = self.source.find("}}}}", start)
+        if end < 0:
+            raise self.fail("a {{{{ is not closed", start)
+        self.count()
+        call, names = Expression(self, self.source[start + 4 : end], start + 4).mustache()
+        closer = f"{{{{{{{{/{call.path.name}}}}}}}}}"
+        close = self.source.find(closer, end)
+        if close < 0:
+            raise self.fail(f"{{{{{{{{{call.path.name}}}}}}}}} is not closed", start)
+        self.at = close + len(closer)
+        return Block(call, [Text(self.source[end + 4 : close])], names=names)
+
+    def block(self, tag: Tag) -> Block:
         """A section with its branches, to its closing tag."""
-        call, names = Expression(self, text, tag.start + 1).mustache()
-        block = Block(call, names=names)
-        block.body, end = self.sequence()
-        closed = end
-        if end is not None and not end.startswith("/"):
-            chained = end[4:].strip() if end.startswith("else") else ""
-            if chained:
-                inner = Tag(f"#{chained}", "#", tag.start, self.at, self.trims_next, self.closes_previous)
-                nested = self.chained(chained, inner)
-                block.otherwise.append(nested[0])
-                closed = nested[1]
-            else:
-                block.otherwise, closed = self.sequence()
-        wanted = call.path.name if isinstance(call.path, Path) else ""
-        if closed is None:
-            raise self.fail(f"{{{{#{wanted}}}}} is not closed", tag.start)
-        if not closed.startswith("/") or closed[1:].strip() != written(text):
-            raise self.fail(f"{{{{{closed}}}}} closes {{{{#{wanted}}}}}")
-        if is_inverted:
+        call, names = Expression(self, tag.text[1:], tag.start + 3).mustache()
+        block = last = Block(call, names=names)
+        last.body, end = self.sequence()
+        while end is not None and end.mark != "/":
+            words = end.text.strip().removeprefix("else").removeprefix("^").strip()
+            if not words:
+                last.otherwise, end = self.sequence()
+                break
+            self.count()
+            begin = end.start + 2 + end.text.index(words, 1)
+            chained_call, chained_names = Expression(self, words, begin).mustache()
+            chained = Block(chained_call, names=chained_names, is_chained=True)
+            last.otherwise = [chained]
+            last = chained
+            last.body, end = self.sequence()
+        self.check_closed(call.path, tag, end)
+        if tag.mark == "^":
             block.body, block.otherwise = block.otherwise, block.body
         return block
 
-    def chained(self, text: str, tag: "Tag") -> tuple[Block, str | None]:
-        """`{{else if …}}`: a block of its own that the outer one's closing tag closes too."""
-        self.depth += 1
-        if self.depth > self.limits.depth_max:
-            raise self.fail(f"blocks are nested deeper than {self.limits.depth_max}")
-        call, names = Expression(self, text, tag.start).mustache()
-        block = Block(call, names=names)
-        block.body, end = self.sequence()
-        if end is not None and not end.startswith("/"):
-            following = end[4:].strip() if end.startswith("else") else ""
-            if following:
-                inner, end = self.chained(following, tag)
-                block.otherwise.append(inner)
-            else:
-                block.otherwise, end = self.sequence()
-        self.depth -= 1
-        return block, end
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A mustache as it stands in the source."""
-
-    text: str
-    mark: str
-    start: int
-    end: int
-    trims_after: bool
-    is_standalone: bool
-
-
-def written(text: str) -> str:
-    """The name of a block as its closing tag repeats it."""
-    words = text.split()
-    return words[0] if words else ""
+    def check_closed(self, path: Path, tag: Tag, end: Tag | None) -> None:
+        """A block must end by a tag of its own name."""
+        if end is None:
+            raise self.fail(f"{{{{#{path.name}}}}} is not closed", tag.start)
+        if end.mark == "/":
+            closing = Expression(self, end.text[1:], end.start + 3).argument()
+            if closing == path or (closing == Literal(None) and path.name == "null"):
+                return
+        raise self.fail(f"{{{{{end.text.strip()}}}}} closes {{{{#{path.name}}}}}", end.start)

@@ -1,34 +1,46 @@
 """How values behave in templates: what is true, what they look like, how they compare (jknack/handlebars.java)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from repoint.handlebars.errors import RenderError
 
-ESCAPES = str.maketrans(
-    {"<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "`": "&#x60;", "&": "&amp;", "=": "&#x3D;"}
-)
+PART = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
 
 
 def is_truthy(value: object) -> bool:
-    """Null, "", an empty list, false and 0 are false; the string "false" is true."""
+    """Null, "", an empty list, false and 0 are false; the string "false" and an empty object are true."""
     return bool(value) if not isinstance(value, Mapping) else True
 
 
-def text_of(value: object) -> str:
+def text_of(value: Any) -> str:
     """A value as it is printed: a list's items by commas, so that a list of one prints its item."""
+    kind = type(value)
+    if kind is list and len(value) == 1:
+        value = value[0]
+        kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]  # its kind is str
+    if kind is int:
+        return str(value)
+    return "" if value is None else _shown(value)
+
+
+def _shown(value: object) -> str:
+    """A value inside another, where Java shows what is null."""
     if isinstance(value, str):
         return value
     if value is None:
-        return ""
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return number_text(value)
     if isinstance(value, list | tuple):
-        return ",".join(text_of(item) for item in value)
+        return ",".join([_shown(item) for item in value])
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}={text_of(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join([f"{name}={_shown(item)}" for name, item in value.items()]) + "}"
     return str(value) if isinstance(value, int) else ""
 
 
@@ -61,13 +73,47 @@ def number_of(value: Any) -> float | int:
         raise RenderError(f"not a number: {text_of(value)[:40]!r}") from None
 
 
-def member(value: Any, part: str) -> Any:
-    """One step of a path: a mapping's key, or a list's index. Nothing else has members."""
-    name = part[1:-1] if part.startswith("[") else part
+def member(value: Any, name: str) -> Any:
+    """One step of a path: a mapping's key, or a list's index. Nothing else has members.
+
+    A single value is its own first item, as a list of one stands for its item: `{{Attributes.Plan.[0]}}` is the same
+    whether the value comes from an endpoint, as a list, or from a template's defaults, as a string.
+    """
     if isinstance(value, Mapping):
         return value.get(name)
     if isinstance(value, list | tuple):
-        if name.isdigit() and len(name) < 10:  # noqa: PLR2004 - no list is longer
+        if name.isdecimal() and len(name) < 10:  # noqa: PLR2004 - no list is longer
             return value[int(name)] if int(name) < len(value) else None
-        return len(value) if name in ("length", "size") else None
-    return None
+        return None
+    return value if name == "0" and isinstance(value, str | int | float) else None
+
+
+def walk(value: Any, names: tuple[str, ...]) -> Any:
+    """Follow a path's names; what is missing is None."""
+    for name in names:
+        value = member(value, name)
+        if value is None:
+            return None
+    return value
+
+
+def overridden(context: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A context with other values at some paths, as `{"User.UserAttributes.Plan": ["gold"]}`; it stays as it is."""
+    changed = dict(context)
+    for path, value in overrides.items():
+        if "." in path:
+            _put(changed, path, value)
+        else:
+            changed[path] = value
+    return changed
+
+
+def _put(changed: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a path, into copies of what leads there."""
+    *names, last = [name.strip("[]") for name in PART.findall(path)] or [path]
+    here = changed
+    for name in names:
+        found = here.get(name)
+        here[name] = dict(found) if isinstance(found, Mapping) else {}
+        here = here[name]
+    here[last] = value

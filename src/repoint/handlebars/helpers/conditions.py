@@ -10,10 +10,10 @@ from repoint.handlebars.values import first_of, is_truthy, text_of
 Test = Callable[[list[Any]], bool]
 
 
-def _answer(test: Test, least: int) -> Callable[[list[Any], Options], Any]:
+def _answer(test: Test) -> Callable[[list[Any], Options], Any]:
     def helper(arguments: list[Any], options: Options) -> Any:
-        if len(arguments) < least:
-            raise RenderError(f"takes at least {least} arguments")
+        if not arguments:
+            raise RenderError("takes at least one argument")
         holds = test([first_of(argument) for argument in arguments])
         name = "yes" if holds else "no"
         return options.named.get(name, holds)
@@ -21,31 +21,42 @@ def _answer(test: Test, least: int) -> Callable[[list[Any], Options], Any]:
     return helper
 
 
+def _second(arguments: list[Any]) -> Any:
+    """What is compared with; handlebars.java takes null for what is not there."""
+    return arguments[1] if len(arguments) > 1 else None
+
+
 def _equal(arguments: list[Any]) -> bool:
-    left, right = arguments[0], arguments[1]
+    left, right = arguments[0], _second(arguments)
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     return bool(left == right)
 
 
 def _order(arguments: list[Any]) -> int:
-    left, right = arguments[0], arguments[1]
-    if isinstance(left, str) and isinstance(right, str):
-        return (left > right) - (left < right)
-    for value in (left, right):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RenderError(f"cannot compare {text_of(left)!r} and {text_of(right)!r}")
+    """Texts by their characters, numbers by size, false before true; nothing else has an order."""
+    left, right = arguments[0], _second(arguments)
+    kinds = {_kind(left), _kind(right)}
+    if len(kinds) > 1 or None in kinds:
+        raise RenderError(f"cannot compare {text_of(left)[:40]!r} and {text_of(right)[:40]!r}")
     return int(left > right) - int(left < right)
 
 
+def _kind(value: Any) -> type | None:
+    for kind in (bool, str):
+        if isinstance(value, kind):
+            return kind
+    return float if isinstance(value, int | float) else None
+
+
 CONDITIONS = {
-    "and": _answer(lambda values: all(is_truthy(value) for value in values), 2),
-    "or": _answer(lambda values: any(is_truthy(value) for value in values), 2),
-    "not": _answer(lambda values: not is_truthy(values[0]), 1),
-    "eq": _answer(_equal, 2),
-    "neq": _answer(lambda values: not _equal(values), 2),
-    "gt": _answer(lambda values: _order(values) > 0, 2),
-    "gte": _answer(lambda values: _order(values) >= 0, 2),
-    "lt": _answer(lambda values: _order(values) < 0, 2),
-    "lte": _answer(lambda values: _order(values) <= 0, 2),
+    "and": _answer(lambda values: all(is_truthy(value) for value in values)),
+    "or": _answer(lambda values: any(is_truthy(value) for value in values)),
+    "not": _answer(lambda values: not is_truthy(values[0])),
+    "eq": _answer(_equal),
+    "neq": _answer(lambda values: not _equal(values)),
+    "gt": _answer(lambda values: _order(values) > 0),
+    "gte": _answer(lambda values: _order(values) >= 0),
+    "lt": _answer(lambda values: _order(values) < 0),
+    "lte": _answer(lambda values: _order(values) <= 0),
 }

@@ -2,18 +2,52 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from repoint.handlebars.errors import RenderError
 from repoint.handlebars.helpers.options import Options, subject, text_at
-from repoint.handlebars.values import first_of, text_of
+from repoint.handlebars.values import first_of
 
+TIME_STYLES = {"medium": "h:mm:ss a", "short": "h:mm a"}
 STYLES = {"full": "EEEE, MMMM d, y", "long": "MMMM d, y", "medium": "MMM d, y", "short": "M/d/yy"}
 FIELD = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 HALF_DAY = 12
 NAME_LETTERS = 4
+
+
+DAYS = 7
+
+
+def _sunday(moment: datetime) -> int:
+    """Days since the week's Sunday, with which weeks begin in en_US."""
+    return moment.isoweekday() % DAYS
+
+
+def _week(moment: datetime) -> tuple[int, int]:
+    """The week's year and number in en_US: the first week is the one that has January 1."""
+    saturday = moment + timedelta(days=DAYS - 1 - _sunday(moment))
+    if saturday.year > moment.year:
+        return saturday.year, 1
+    first = moment.replace(month=1, day=1)
+    return moment.year, (moment.timetuple().tm_yday - 1 + _sunday(first)) // DAYS + 1
+
+
+def _year(year: int, size: int) -> str:
+    return f"{year % 100:02d}" if size == 2 else f"{year:0{size}d}"  # noqa: PLR2004 - yy is the one that is cut
+
+
+def _month_text(moment: datetime, size: int) -> str:
+    if size > 2:  # noqa: PLR2004 - numbers have no more letters
+        return moment.strftime("%B" if size >= NAME_LETTERS else "%b")
+    return f"{moment.month:0{size}d}"
+
+
+def _zone(moment: datetime, size: int) -> str:
+    if size >= NAME_LETTERS:
+        raise RenderError("time zones have no long names here: write z")
+    return moment.strftime("%Z")
 
 
 def _iso_zone(moment: datetime, size: int) -> str:
@@ -25,15 +59,17 @@ def _iso_zone(moment: datetime, size: int) -> str:
 
 FIELDS: dict[str, Callable[[datetime, int], str]] = {
     "G": lambda _, __: "AD",
-    "y": lambda moment, size: f"{moment.year % 100:02d}" if size == 2 else f"{moment.year:0{size}d}",  # noqa: PLR2004
-    "M": lambda moment, size: (
-        moment.strftime("%B" if size >= NAME_LETTERS else "%b") if size > 2 else f"{moment.month:0{size}d}"  # noqa: PLR2004
-    ),
+    "y": lambda moment, size: _year(moment.year, size),
+    "Y": lambda moment, size: _year(_week(moment)[0], size),
+    "M": _month_text,
+    "L": _month_text,
     "d": lambda moment, size: f"{moment.day:0{size}d}",
     "D": lambda moment, size: f"{moment.timetuple().tm_yday:0{size}d}",
     "E": lambda moment, size: moment.strftime("%A" if size >= NAME_LETTERS else "%a"),
     "u": lambda moment, size: f"{moment.isoweekday():0{size}d}",
-    "w": lambda moment, size: f"{moment.isocalendar().week:0{size}d}",
+    "w": lambda moment, size: f"{_week(moment)[1]:0{size}d}",
+    "W": lambda moment, size: f"{(moment.day - 1 + _sunday(moment.replace(day=1))) // DAYS + 1:0{size}d}",
+    "F": lambda moment, size: f"{(moment.day - 1) // DAYS + 1:0{size}d}",
     "H": lambda moment, size: f"{moment.hour:0{size}d}",
     "k": lambda moment, size: f"{moment.hour or 24:0{size}d}",
     "K": lambda moment, size: f"{moment.hour % HALF_DAY:0{size}d}",
@@ -42,7 +78,7 @@ FIELDS: dict[str, Callable[[datetime, int], str]] = {
     "s": lambda moment, size: f"{moment.second:0{size}d}",
     "S": lambda moment, size: f"{moment.microsecond // 1000:0{size}d}",
     "a": lambda moment, _: "AM" if moment.hour < HALF_DAY else "PM",
-    "z": lambda moment, _: moment.strftime("%Z"),
+    "z": _zone,
     "Z": lambda moment, _: moment.strftime("%z"),
     "X": _iso_zone,
 }
@@ -85,9 +121,9 @@ def _pieces(pattern: str) -> list[tuple[str, int, str]]:
 
 
 def format_date(moment: datetime, pattern: str) -> str:
-    """A moment by a style or a Java pattern."""
+    """A moment by a Java pattern."""
     text = []
-    for letter, size, literal in _pieces(STYLES.get(pattern, pattern)):
+    for letter, size, literal in _pieces(pattern):
         if letter and (letter not in FIELDS or size > 9):  # noqa: PLR2004 - no field is wider
             raise RenderError(f"not a date pattern: {letter * min(size, 12)!r}")
         text.append(FIELDS[letter](moment, size) if letter else literal)
@@ -161,16 +197,29 @@ def _zoned(moment: datetime, options: Options) -> datetime:
         raise RenderError(f"no such time zone: {name[:40]!r}") from None
 
 
+def _styled(pattern: str, options: Options) -> str:
+    """The pattern, with `time=` the time behind the date; names are English, as Pinpoint's are."""
+    if options.text("locale", "en_US") not in ("", "en", "en_US"):
+        raise RenderError("the only locale is en_US")
+    time = options.text("time", "")
+    if not time or pattern not in STYLES:
+        return STYLES.get(pattern, pattern)
+    if time not in TIME_STYLES:
+        raise RenderError("time= must be medium or short")
+    return f"{STYLES[pattern]}, {TIME_STYLES[time]}"
+
+
 def _now(arguments: list[Any], options: Options) -> Any:
-    return format_date(_zoned(options.now(), options), text_at(arguments, 0, "medium"))
+    pattern = text_at(arguments, 0, options.text("format", "medium"))
+    return format_date(_zoned(options.now(), options), _styled(pattern, options))
 
 
 def _date_format(arguments: list[Any], options: Options) -> Any:
-    if not arguments or first_of(arguments[0]) in (None, ""):
+    if not arguments or first_of(arguments[0]) in (None, "", []):
         return ""
     moment = parse_date(subject(arguments), options.text("inputFormat", ""))
-    pattern = options.text("outputFormat", options.text("format", text_of(text_at(arguments, 1, "medium"))))
-    return format_date(_zoned(moment, options), pattern)
+    pattern = text_at(arguments, 1, options.text("outputFormat", options.text("format", "medium")))
+    return format_date(_zoned(moment, options), _styled(pattern, options))
 
 
 DATES = {"dateFormat": _date_format, "now": _now}

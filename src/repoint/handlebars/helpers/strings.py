@@ -39,9 +39,15 @@ def _abbreviate(text: str, arguments: list[Any], options: Options) -> str:
     return text if len(text) <= width else text[: width - len(ELLIPSIS)] + ELLIPSIS
 
 
+def _title(text: str) -> str:
+    """The first character as a title has it; one that would become two stays, as in Java."""
+    first = text[:1].title()
+    return (first if len(first) == 1 else text[:1]) + text[1:]
+
+
 def _capitalize(text: str, _: list[Any], options: Options) -> str:
-    fully = options.flag("fully", default=False)
-    return WORD.sub(lambda word: word[0][0].upper() + (word[0][1:].lower() if fully else word[0][1:]), text)
+    text = text.lower() if options.flag("fully", default=False) else text
+    return WORD.sub(lambda word: _title(word[0]), text)
 
 
 def _padding(text: str, arguments: list[Any], options: Options) -> tuple[int, str]:
@@ -71,15 +77,18 @@ def _rjust(text: str, arguments: list[Any], options: Options) -> str:
 
 def _replace(text: str, arguments: list[Any], _: Options) -> str:
     target, replacement = text_at(arguments, 1), text_at(arguments, 2)
-    if not target:
-        return text
     bounded(len(text) + text.count(target) * len(replacement))
     return text.replace(target, replacement)
 
 
 def _slugify(text: str, _: list[Any], __: Options) -> str:
-    kept = "".join(character for character in text.strip() if character.isalnum() or character in "_ \t\n-")
-    return re.sub(r"[\s-]+", "-", kept).lower()
+    """As Pinpoint's guide says: letters, digits and _ stay, white space becomes a dash."""
+    slug = ["-" if character.isspace() else character.lower()[0] for character in text.strip() if _is_kept(character)]
+    return "".join(slug)
+
+
+def _is_kept(character: str) -> bool:
+    return character.isalnum() or character == "_" or character.isspace()
 
 
 def _substring(text: str, arguments: list[Any], _: Options) -> str:
@@ -91,15 +100,22 @@ def _substring(text: str, arguments: list[Any], _: Options) -> str:
 
 
 def _join(arguments: list[Any], options: Options) -> Any:
-    if not arguments or arguments[0] is None:
+    """A list, or several values, with the last argument between them."""
+    if not arguments or not is_truthy(arguments[0]):
         return ""
-    if isinstance(arguments[0], list | tuple):
-        items, separator = list(arguments[0]), text_at(arguments, 1, "")
-    else:
-        *items, separator = arguments
-        separator = text_of(separator)
-    joined = separator.join(text_of(first_of(item)) for item in items)
-    return options.text("prefix", "") + joined + options.text("suffix", "")
+    *values, separator = arguments
+    separator = first_of(separator)
+    if not values or not isinstance(separator, str):
+        raise RenderError("the separator is missing, or is no text")
+    listed = values[0] if isinstance(values[0], list | tuple) else values
+    bounded(len(separator) * len(listed))
+    return options.text("prefix", "") + separator.join(map(text_of, listed)) + options.text("suffix", "")
+
+
+def _default_if_empty(arguments: list[Any], _: Options) -> Any:
+    if arguments and is_truthy(first_of(arguments[0])):
+        return text_of(arguments[0])
+    return text_at(arguments, 1, "")
 
 
 def _yesno(arguments: list[Any], options: Options) -> Any:
@@ -116,9 +132,10 @@ def _yesno(arguments: list[Any], options: Options) -> Any:
 STRINGS = {
     "abbreviate": _on_text(_abbreviate),
     "capitalize": _on_text(_capitalize),
-    "capitalizeFirst": _on_text(lambda text, _, __: text[:1].upper() + text[1:]),
+    "capitalizeFirst": _on_text(lambda text, _, __: _title(text)),
     "center": _on_text(_center),
     "cut": _on_text(lambda text, arguments, _: text.replace(text_at(arguments, 1, " ") or "\x00", "")),
+    "defaultIfEmpty": _default_if_empty,
     "join": _join,
     "ljust": _on_text(_ljust),
     "lower": _on_text(lambda text, _, __: text.lower()),

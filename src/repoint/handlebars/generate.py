@@ -1,0 +1,380 @@
+"""A tree to the source of one Python function.
+
+The function makes one list in which literal text and values take turns, and gives it to `html` or `plain` to be joined:
+
+    {{#if Attributes.Vip}}Dear {{Attributes.Name}}{{/if}}      becomes
+
+    def render(c, now):
+        d1 = c.get('Attributes')
+        if type(d1) is not dict: d1 = dict_of(d1)
+        o = []
+        if (v2 if type(v2 := d1.get('Vip')) is str else truth(v2)):
+            o += ('Dear ', d1.get('Name'),)
+        return html(o, 10000000)
+
+What a template's author wrote gets into the source only through `ascii()`, as the literal of a string or number.
+"""
+
+from dataclasses import dataclass, field
+
+from repoint.handlebars.errors import TemplateError
+from repoint.handlebars.helpers import BLOCK_CONDITIONS, HELPERS
+from repoint.handlebars.limits import Limits
+from repoint.handlebars.nodes import Argument, Block, Call, Inline, Literal, Node, Output, Partial, Path, Text
+from repoint.handlebars.paths import Paths, Scope, named_values
+
+HELPER_COST = 10
+WITHOUT_ARGUMENTS = ("now", "uuid")
+
+
+class Generator:
+    """Writes the function of one template."""
+
+    def __init__(self, *, escape: bool, limits: Limits) -> None:
+        self.escape = escape
+        self.limits = limits
+        self.lines: list[str] = []
+        self.level = 1
+        self.pieces: list[str] = []
+        self.literal: list[str] = []
+        self.paths = Paths(self.line)
+        self.root = self.scope = Scope("c")
+        self.inner = 0
+        self.loops = 0
+        self.cost = 0
+        self.partials: dict[str, Inline] = {}
+        self.expanding: list[str] = []
+        self.blocks: list[tuple[str, str]] = []
+        self.variables: set[str] = set()
+
+    def source(self, nodes: list[Node]) -> str:
+        """The whole function.
+
+        Raises:
+            TemplateError: a helper or a partial does not exist.
+        """
+        self.line("o = []")
+        self.sequence(nodes)
+        self.flush()
+        self.line(f"return {'html' if self.escape else 'plain'}(o, {self.limits.output_characters_max})")
+        uses = "\n".join(self.lines)
+        begin = ["def render(c, now, limits):"]
+        begin += [" r = Run(now, limits).call"] if "r(" in uses else []
+        begin += [" n = 0"] if "n +=" in uses else []
+        return "\n".join([*begin, *self.lines])
+
+    def line(self, text: str) -> None:
+        """A statement."""
+        self.lines.append(" " * self.level + text)
+
+    # --- text and values, by turns
+
+    def text(self, expression: str) -> None:
+        """A literal, or an f-string, of text that needs no escaping."""
+        self.literal.append(expression)
+
+    def value(self, expression: str) -> None:
+        """A value that is printed as what it is."""
+        self.pieces += [" ".join(self.literal) or "''", expression]
+        self.literal = []
+
+    def flush(self) -> None:
+        """Write the statement that adds all pieces so far."""
+        if self.literal:
+            self.value("''")
+        if not self.pieces:
+            return
+        if self.lines[-1].lstrip() == "o = []":
+            self.lines[-1] = self.lines[-1].replace("[]", f"[{', '.join(self.pieces)}]")
+        else:
+            self.line(f"o += ({', '.join(self.pieces)},)")
+        self.pieces = []
+
+    # --- nodes
+
+    def sequence(self, nodes: list[Node]) -> None:
+        """All nodes, one after the other; the partials among them hold from the beginning."""
+        outer = self.partials
+        self.partials = outer | {node.name: node for node in nodes if isinstance(node, Inline)}
+        for node in nodes:
+            self.cost += 1
+            match node:
+                case Text():
+                    self.text(ascii(node.text))
+                case Output():
+                    self.output(node)
+                case Block():
+                    self.block(node)
+                case Partial():
+                    self.partial(node)
+                case Inline():
+                    pass
+        self.partials = outer
+
+    def output(self, node: Output) -> None:
+        """A value, printed."""
+        expression = self.call(node.call)
+        if self.paths.is_whole_number(expression):
+            self.text(f"f'{{{expression}}}'")
+        elif node.is_raw and self.escape:
+            if self.literal:
+                self.value("''")
+            self.pieces += [f"text_of({expression})", "''"]
+        else:
+            self.value(expression)
+
+    def partial(self, node: Partial) -> None:
+        """An inline partial, written out where it is used."""
+        inline = self.partials.get(node.name)
+        if inline is None:
+            text = f"there is no inline partial {node.name!r}, and templates cannot include others"
+            raise TemplateError(text, node.line, node.column)
+        if node.name in self.expanding:
+            raise TemplateError(f"the partial {node.name!r} includes itself", node.line, node.column)
+        if self.cost > self.limits.nodes_max or len(self.expanding) > self.limits.loop_depth_max:
+            raise TemplateError("the partials are too many", node.line, node.column)
+        self.flush()
+        outer, blocks = self.scope, self.blocks
+        names = {name: self.variable(argument) for name, argument in node.named.items()}
+        var = outer.var if node.context is None else self.variable(node.context)
+        if names or node.context is not None:
+            self.scope = Scope(var, outer, names=names, begins_data=False)
+        self.expanding.append(node.name)
+        self.blocks = []
+        self.sequence(inline.body)
+        self.flush()
+        self.expanding.pop()
+        self.scope, self.blocks = outer, blocks
+
+    def variable(self, argument: Argument) -> str:
+        """An argument, in a variable of its own."""
+        var = self.paths.new("a")
+        self.line(f"{var} = {self.argument(argument)}")
+        return var
+
+    # --- expressions
+
+    def argument(self, argument: Argument) -> str:
+        """A value."""
+        match argument:
+            case Literal():
+                return ascii(argument.value)
+            case Path():
+                return self.path(argument)
+            case Call():
+                return self.subexpression(argument)
+
+    def subexpression(self, call: Call) -> str:
+        """`(helper …)`: it must be a helper."""
+        name = call.path.name
+        if name not in HELPERS and name != "lookup":
+            raise TemplateError(f"there is no helper {name!r}", call.line, call.column)
+        return self.lookup(call) if name == "lookup" else self.helper(name, call)
+
+    def call(self, call: Call) -> str:
+        """A helper with its arguments, or a plain path."""
+        path = call.path
+        has_arguments = bool(call.arguments or call.named)
+        is_name = not (path.is_data or path.is_scoped) and len(path.parts) == 1
+        if is_name and path.name == "lookup" and has_arguments:
+            return self.lookup(call)
+        if is_name and path.name in HELPERS and (has_arguments or path.name in WITHOUT_ARGUMENTS):
+            return self.helper(path.name, call)
+        if has_arguments:
+            raise TemplateError(f"there is no helper {path.name!r}", call.line, call.column)
+        return self.path(path if not self.repeats_with(path) else Path(path.parts, is_scoped=True))
+
+    def repeats_with(self, path: Path) -> bool:
+        """In `{{#with a}}{{a.b}}`, handlebars.java looks for a.b in a, and no further out."""
+        if path.is_data or path.is_scoped or not self.blocks or self.blocks[-1][0] != "with":
+            return False
+        subject = next((subject for _, subject in reversed(self.blocks) if subject), "")
+        return subject != "" and (path.name == subject or path.name.startswith(f"{subject}."))
+
+    def helper(self, name: str, call: Call) -> str:
+        """A call on a helper."""
+        self.cost += HELPER_COST
+        values = ", ".join([self.argument(argument) for argument in call.arguments])
+        named = ", ".join([f"{key!a}: {self.argument(argument)}" for key, argument in call.named.items()])
+        return f"r({name!a}, [{values}], {{{named}}})"
+
+    def lookup(self, call: Call) -> str:
+        """`{{lookup map key}}`."""
+        if len(call.arguments) != 2:  # noqa: PLR2004 - what lookup takes
+            raise TemplateError("lookup takes an object and a name", call.line, call.column)
+        holder, key = (self.argument(argument) for argument in call.arguments)
+        return f"walk({holder}, (text_of({key}),))"
+
+    def path(self, path: Path) -> str:
+        """A value by its path; what is missing is None."""
+        if path.is_data:
+            return self.paths.data(path, self.scope, self.root)
+        if path.is_scoped:
+            return self.paths.scoped(path, self.scope)
+        if not self.inner:
+            self.variables.add(path.name)
+        return self.paths.plain(path, self.scope)
+
+    # --- blocks
+
+    def block(self, node: Block) -> None:
+        """A section with its else; a chain of `else if` is written flat, since Python nests only so deep."""
+        self.flush()
+        chain = [node]
+        while len(chain[-1].otherwise) == 1 and is_chained(chain[-1].otherwise[0]):
+            chain.append(chain[-1].otherwise[0])  # type: ignore[arg-type]  # is_chained says it is a Block
+        if len(chain) == 1:
+            self.link(node)
+            if node.otherwise:
+                self.line("else:")
+                self.branch(node.otherwise)
+            return
+        self.nest(node.call)
+        self.line("while True:")
+        self.level += 1
+        self.paths.enter()
+        for link in chain:
+            self.link(link)
+            self.lines.append(" " * (self.level + 1) + "break")
+        self.inner += 1
+        self.sequence(chain[-1].otherwise)
+        self.inner -= 1
+        self.flush()
+        self.line("break")
+        self.paths.leave()
+        self.level -= 1
+        self.loops -= 1
+
+    def nest(self, call: Call) -> None:
+        """One more Python loop inside others."""
+        self.loops += 1
+        if self.loops > self.limits.loop_depth_max:
+            text = f"loops are nested deeper than {self.limits.loop_depth_max}"
+            raise TemplateError(text, call.line, call.column)
+
+    def branch(self, nodes: list[Node]) -> None:
+        """The body of an `if` or a `for`."""
+        self.level += 1
+        self.inner += 1
+        self.paths.enter()
+        begin = len(self.lines)
+        self.sequence(nodes)
+        self.flush()
+        if len(self.lines) == begin:
+            self.line("pass")
+        self.paths.leave()
+        self.inner -= 1
+        self.level -= 1
+
+    def link(self, node: Block) -> None:
+        """`if …:` and the block's body."""
+        path = node.call.path
+        name = path.name if not (path.is_data or path.is_scoped) else ""
+        self.inner += 1
+        has_arguments = bool(node.call.arguments)
+        if name in ("if", "unless", "each", "with"):
+            self.built_in(name, node)
+        elif name in BLOCK_CONDITIONS and has_arguments:
+            call = Call(path, node.call.arguments, {}, node.call.line, node.call.column)
+            self.condition(f"truth({self.helper(name, call)})", node, name)
+        elif name in HELPERS and has_arguments:
+            raise TemplateError(f"{name} cannot be a block", node.call.line, node.call.column)
+        elif not node.body:
+            self.condition(f"truth({self.call(node.call)})", node, name)
+        else:
+            self.loop(node, self.call(node.call), is_each=False)
+        self.inner -= 1
+
+    def built_in(self, name: str, node: Block) -> None:
+        """If, unless, each and with: what follows their argument is ignored, as handlebars.java does."""
+        if not node.call.arguments:
+            raise TemplateError(f"{name} takes one argument", node.call.line, node.call.column)
+        value = self.argument(node.call.arguments[0])
+        if name == "each":
+            self.loop(node, value, is_each=True)
+        elif name == "with":
+            self.step(node, value)
+        else:
+            test = self.test(value, node.call.named.get("includeZero"))
+            self.condition(test if name == "if" else f"not {test}", node, name)
+
+    def test(self, value: str, includes_zero: Argument | None) -> str:
+        """Whether a value is true; most are strings."""
+        if includes_zero is not None:
+            return f"truth_or_zero({value}, {self.argument(includes_zero)})"
+        var = self.paths.new("t")
+        return f"({var} if type({var} := {value}) is str else truth({var}))"
+
+    def condition(self, test: str, node: Block, name: str) -> None:
+        """One of two branches."""
+        self.line(f"if {test}:")
+        self.inside(name, node, node.body)
+
+    def inside(self, name: str, node: Block, nodes: list[Node]) -> None:
+        """A branch; what encloses it is known to `repeats_with`."""
+        arguments = node.call.arguments
+        subject = arguments[0].name if arguments and isinstance(arguments[0], Path) else ""
+        self.blocks.append((name, subject if arguments else ""))
+        self.branch(nodes)
+        self.blocks.pop()
+
+    def step(self, node: Block, value: str) -> None:
+        """`with`: into a value."""
+        var = self.paths.new("s")
+        self.line(f"{var} = {value}")
+        outer = self.scope
+        self.scope = Scope(var, outer, names=named_values(node.names, var), begins_data=False)
+        self.condition(f"truth({var})", node, "with")
+        self.scope = outer
+
+    def loop(self, node: Block, value: str, *, is_each: bool) -> None:
+        """A body for each item; `{{#x}}` steps into what is no list."""
+        self.nest(node.call)
+        number = self.paths.number()
+        subject, found, index, item = (f"{letter}{number}" for letter in "xyis")
+        self.line(f"{subject} = {value}")
+        other = f"items({subject})" if is_each else f"section({subject}, {self.scope.var})"
+        self.line(f"{found} = {subject} if type({subject}) is list else {other}")
+        base = "0"
+        if is_each and "base" in node.call.named:
+            base = f"b{number}"
+            self.line(f"{base} = base_of({subject}, {self.argument(node.call.named['base'])})")
+        self.line(f"if {found}:")
+        self.level += 1
+        place = len(self.lines)
+        self.line("")
+        self.line(f"if n > {self.limits.operations_max}: stop({self.limits.operations_max})")
+        keys = Keys(f"k{number}", subject, base)
+        self.line("")
+        self.line(f"for {index}, {item} in enumerate({found}, {base}):")
+        outer, cost = self.scope, self.cost
+        self.scope = Scope(item, outer, begins_data=True, is_list_only=not is_each)
+        self.scope.loop(number, base, keys.use)
+        self.scope.names = named_values(node.names, item, keys.use if len(node.names) > 1 else None, index, base)
+        self.inside("each" if is_each else "", node, node.body)
+        self.scope = outer
+        indent = " " * self.level
+        self.lines[place] = f"{indent}n += len({found}) * {self.cost - cost + 1}"
+        self.lines[place + 2] = indent + (f"{keys.var} = keys({subject}, {base})" if keys.is_used else "pass")
+        self.level -= 1
+        self.loops -= 1
+
+
+@dataclass(slots=True)
+class Keys:
+    """A loop's keys, which are only made if its body names one."""
+
+    var: str
+    subject: str
+    base: str
+    is_used: bool = field(default=False)
+
+    def use(self) -> str:
+        """The variable."""
+        self.is_used = True
+        return self.var
+
+
+def is_chained(node: Node) -> bool:
+    """Whether this is an `else if`."""
+    return isinstance(node, Block) and node.is_chained
