@@ -250,7 +250,7 @@ def build_gateway(server: Server, settings: Settings, metrics: Metrics, used_key
     model = Model.load()
 
     async def call(name: str, caller: Caller, request: dict[str, Any]) -> Any:
-        context = Call(server, caller.region, caller.access_key_name, caller.request_id)
+        context = Call(server, caller.region, caller.access_key_name, caller.request_id, caller.invocation_id)
         try:
             return await operations.call(name, context, request)
         except DatabaseUnavailableError as error:

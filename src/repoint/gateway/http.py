@@ -30,6 +30,8 @@ BODY_BYTES_MAX = 7 * 1024 * 1024
 DRAIN_BYTES_MAX = 4 * BODY_BYTES_MAX  # a client that is cut off while it sends never reads why
 TOO_LARGE = f"The body must be at most {BODY_BYTES_MAX} bytes"
 BODY_SECONDS = 30
+INVOCATION_HEADER = "amz-sdk-invocation-id"  # AWS's SDKs give a call and all its retries the same one
+INVOCATION_CHARACTERS_MAX = 128
 JSON = "application/json"
 CORS_HEADERS = (
     ("access-control-allow-origin", "*"),
@@ -63,6 +65,7 @@ class Caller:
     region: str
     access_key_name: str
     request_id: str
+    invocation_id: str = ""
 
 
 CallOperation = Callable[[str, Caller, dict[str, Any]], Awaitable[Any]]
@@ -160,7 +163,8 @@ class Gateway:
         self._authorise(key, region, operation, parameters, request)
         if self.rates is not None:
             self._take(response, self.rates.take(operation.name), operation.name)
-        return operation, parameters, Caller(region, key.name, request_id)
+        invocation_id = request.get_header(INVOCATION_HEADER, default="")[:INVOCATION_CHARACTERS_MAX]
+        return operation, parameters, Caller(region, key.name, request_id, invocation_id)
 
     async def _authenticate(self, signed: SignedRequest, request_id: str) -> tuple[AccessKey, str]:
         access_key_id = ""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from repoint.clock import Clock, iso8601
 from repoint.db import Database
+from repoint.resources.texts import SoundTexts
 from repoint.sealing import Seal
 from repoint.wire.exceptions import BadRequestException
 from repoint.wire.paging import Page, read_page
@@ -20,16 +21,21 @@ class Server:
     clock: Clock
     account_id: str
     send_deadline_seconds: int = 14_400
+    texts: SoundTexts = field(default_factory=SoundTexts)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One signed request, as a handler sees it."""
+    """One signed request, as a handler sees it.
+
+    `invocation_id` is what AWS's SDKs send with a call and with every retry of it; empty for other clients.
+    """
 
     server: Server
     region: str
     access_key_name: str = "repoint"
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    invocation_id: str = ""
 
     @property
     def db(self) -> Database:
