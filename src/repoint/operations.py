@@ -110,7 +110,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "RemoveAttributes": endpoints.remove_attributes,
     "SendMessages": messages.send_messages,
     "SendOTPMessage": None,
-    "SendUsersMessages": None,
+    "SendUsersMessages": messages.send_users_messages,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAdmChannel": channels.update_adm_channel,

@@ -115,7 +115,7 @@ def stop_if_endpoint_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
 def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Which text: the plan's, unless the recipient has overrides."""
     content = delivery.content = delivery.plan.content_for(delivery.row.personal)
-    if not content.parts and content.raw is None:
+    if content.is_empty:
         return failed(400, f"There is no content for the {delivery.row.channel_type} channel")
     return None
 
@@ -159,7 +159,6 @@ def _compose(workshop: Workshop, delivery: Delivery) -> bytes:
     assert delivery.content is not None
     row, rendered, raw = delivery.row, delivery.rendered, delivery.content.raw
     if raw is not None:
-        raw = raw.encode() if isinstance(raw, str) else raw
         return prepare_raw(raw, to=row.address, message_id=row.message_id, date=delivery.now)
     has_text, has_html = "TextPart" in rendered, "HtmlPart" in rendered
     return delivery.plan.email(has_text=has_text, has_html=has_html).build(
@@ -177,14 +176,16 @@ def build_text(delivery: Delivery) -> Outcome | None:
     """An SMS, a push notification or a call: what its provider needs."""
     assert delivery.content is not None
     row, message, rendered = delivery.row, delivery.content.message, delivery.rendered
-    raw = delivery.content.raw
     details: dict[str, object] = {name: value for name, value in rendered.items() if name not in ("Body", "Title")}
-    details |= {name: value for name, value in message.items() if isinstance(value, str | int | bool)}
+    details |= {name: value for name, value in message.items() if name not in ("Body", "Substitutions")}
+    context = delivery.plan.attributes_for(row.personal)
+    if context:
+        details["Context"] = context
     delivery.text = TextMessage(
         message_id=row.message_id,
         channel_type=row.channel_type,
         address=row.address,
-        body=rendered.get("Body", "") or (raw.decode(errors="replace") if isinstance(raw, bytes) else raw or ""),
+        body=rendered.get("Body", ""),
         origination=message.get("OriginationNumber") or (_setting(delivery, "ShortCode")),
         sender_id=message.get("SenderId") or (_setting(delivery, "SenderId")),
         message_type=message.get("MessageType", "TRANSACTIONAL"),

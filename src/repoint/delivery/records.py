@@ -1,31 +1,52 @@
 """Outcomes as events: what the event stream will say of a message (Pinpoint's developer guide, "Event streams")."""
 
-import uuid
+import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import msgspec
 
 from repoint.clock import epoch_milliseconds
+from repoint.delivery.countries import country_of
 from repoint.delivery.provider import DeliveryStatus, Outcome
 from repoint.resources.events.store import Event
+from repoint.resources.messages.sizes import message_parts
 from repoint.work.outbox import Leased
 
+RENDERING_FAILURE_CODE = 422
+TOO_LONG_CODE = 413
+SMTP_PERMANENT_CODE = 500  # from here on: a far end's final word; below it: ours, before anything was sent
+TRACE_ATTRIBUTE = "trace_id"
+TREATMENT = {"treatment_id": "0"}  # of all that no experiment sends (the guide's tables of attributes)
 SMS_STATUS = {
     DeliveryStatus.SUCCESSFUL: "DELIVERED",
-    DeliveryStatus.PERMANENT_FAILURE: "INVALID",
+    DeliveryStatus.THROTTLED: "RATE_EXCEEDED",
+    DeliveryStatus.TEMPORARY_FAILURE: "TTL_EXPIRED",
     DeliveryStatus.OPT_OUT: "OPTED_OUT",
+    DeliveryStatus.UNKNOWN_FAILURE: "UNKNOWN",
 }
+SMS_CODE_STATUS = {RENDERING_FAILURE_CODE: "INVALID_MESSAGE", TOO_LONG_CODE: "INVALID_MESSAGE"}
 
 
 def email_events(
     row: Leased, outcome: Outcome, sent: Mapping[str, Any], attributes: Mapping[str, str], now: datetime
 ) -> list[Event]:
-    """Accepted by the relay: sent and delivered. Refused by it: sent and bounced. Never rendered: that alone."""
-    if outcome.status_code == RENDERING_FAILURE_CODE:
+    """What became of an email.
+
+    Taken by the relay: sent and delivered. Refused by it, or never taken: sent and bounced. Stopped before the wire:
+    rejected, or a rendering failure; nothing was sent, and nobody's address is to blame.
+    """
+    given = {**attributes, **TREATMENT}
+    if outcome.status_code in (RENDERING_FAILURE_CODE, TOO_LONG_CODE):
         failure = {"rendering_failure": {"error_message": outcome.status_message}}
-        return [_email(row, "_email.rendering_failure", failure, sent, {**attributes}, now)]
+        return [_email(row, "rendering_failure", failure, sent, given, now)]
+    is_final = outcome.status is DeliveryStatus.PERMANENT_FAILURE
+    if outcome.status is DeliveryStatus.UNKNOWN_FAILURE or (is_final and outcome.status_code < SMTP_PERMANENT_CODE):
+        rejected = {"reject": {"reason": outcome.status_message}}
+        return [_email(row, "rejected", rejected, sent, {"feedback": "rejected", **given}, now)]
+    events = [_email(row, "send", {"send": {}}, sent, {"feedback": "received", **given}, now)]
     if outcome.status is DeliveryStatus.SUCCESSFUL:
         delivery = {
             "smtp_response": outcome.status_message,
@@ -33,20 +54,18 @@ def email_events(
             "recipients": [row.address],
             "processing_time_millis": max(0, epoch_milliseconds(now) - sent["message_send_timestamp"]),
         }
-        return [
-            _email(row, "_email.send", {"send": {}}, sent, {**attributes, "feedback": "received"}, now),
-            _email(
-                row,
-                "_email.delivered",
-                {"delivery": delivery},
-                sent,
-                {**attributes, "feedback": "delivered"},
-                now,
-            ),
-        ]
-    is_hard = outcome.status is DeliveryStatus.PERMANENT_FAILURE
-    kind = "hardbounce" if is_hard else "softbounce"
-    bounce = {
+        events.append(
+            _email(row, "delivered", {"delivery": delivery}, sent, {"feedback": "delivered", **given}, now),
+        )
+    else:
+        kind = "hardbounce" if is_final else "softbounce"
+        bounce = {"bounce": _bounce(row, outcome, is_hard=is_final)}
+        events.append(_email(row, kind, bounce, sent, {"feedback": kind, **given}, now))
+    return events
+
+
+def _bounce(row: Leased, outcome: Outcome, *, is_hard: bool) -> dict[str, Any]:
+    return {
         "bounce_type": "Permanent" if is_hard else "Transient",
         "bounce_sub_type": "General",
         "bounced_recipients": [
@@ -57,18 +76,14 @@ def email_events(
                 "diagnostic_code": outcome.status_message,
             }
         ],
-        "feedback_id": str(uuid.uuid4()),
+        "feedback_id": _uuid_of(f"bounce/{row.message_id}"),
         "reporting_mta": "",
     }
-    return [_email(row, f"_email.{kind}", {"bounce": bounce}, sent, {**attributes, "feedback": kind}, now)]
-
-
-RENDERING_FAILURE_CODE = 422
 
 
 def _email(
     row: Leased,
-    event_type: str,
+    kind: str,
     detail: Mapping[str, Any],
     sent: Mapping[str, Any],
     attributes: Mapping[str, str],
@@ -79,60 +94,62 @@ def _email(
         "client_context": {"custom": {"legacy_identifier": row.app_id}},
         "facets": {"email_channel": {"mail_event": {"mail": sent, **detail}}},
     }
-    return _event(row, event_type, document, now)
+    sent_at = datetime.fromtimestamp(sent["message_send_timestamp"] / 1000, UTC)
+    return Event(row.app_id, _client_id(row), f"_email.{kind}", sent_at, now, document)
 
 
 def mail_facts(row: Leased, sender: str, subject: str, sent_at: datetime) -> dict[str, Any]:
     """What every event of an email says of the email itself."""
+    headers = {"From": sender, "To": row.address, "Subject": subject}
     return {
         "message_id": row.message_id,
         "message_send_timestamp": epoch_milliseconds(sent_at),
         "from_address": sender,
         "destination": [row.address],
         "headers_truncated": False,
-        "headers": [{"name": "From", "value": sender}, {"name": "Subject", "value": subject}],
-        "common_headers": {"from": sender, "to": [row.address], "subject": subject},
+        "headers": [{"name": name, "value": value} for name, value in headers.items()],
+        "common_headers": {
+            "from": sender,
+            "to": [row.address],
+            "subject": subject,
+            "date": format_datetime(sent_at.astimezone(UTC)),
+        },
     }
 
 
 def sms_events(
     row: Leased, outcome: Outcome, message: Mapping[str, Any], attributes: Mapping[str, str], now: datetime
 ) -> list[Event]:
-    """Handed over, or given up on."""
+    """Handed over, or given up on; `attributes` are the message's Context and its trace id."""
     is_sent = outcome.status is DeliveryStatus.SUCCESSFUL
-    context = dict(attributes)
+    status = SMS_CODE_STATUS.get(outcome.status_code) or SMS_STATUS.get(outcome.status, "INVALID")
+    context = {name: value for name, value in attributes.items() if name != TRACE_ATTRIBUTE}
+    origination = message.get("OriginationNumber") or message.get("SenderId")
+    country = country_of(row.address)
     document = {
         "attributes": {
             "sender_request_id": row.activity_id,
+            **TREATMENT,
+            **({"origination_phone_number": origination} if origination else {}),
             "destination_phone_number": row.address,
-            "record_status": SMS_STATUS.get(outcome.status, "UNKNOWN"),
+            "record_status": status,
+            **({"iso_country_code": country} if country else {}),
+            "number_of_message_parts": str(message_parts(str(message.get("RenderedBody", "")))),
             "message_id": row.message_id,
             "message_type": str(message.get("MessageType", "TRANSACTIONAL")).title(),
-            "number_of_message_parts": str(message_parts(str(message.get("RenderedBody", "")))),
-            **({"origination_phone_number": message["OriginationNumber"]} if message.get("OriginationNumber") else {}),
             **({"customer_context": msgspec.json.encode(context).decode()} if context else {}),
+            **({TRACE_ATTRIBUTE: attributes[TRACE_ATTRIBUTE]} if TRACE_ATTRIBUTE in attributes else {}),
         },
         "metrics": {"price_in_millicents_usd": 0.0},
     }
-    return [_event(row, "_SMS.SUCCESS" if is_sent else "_SMS.FAILURE", document, now)]
+    return [Event(row.app_id, _client_id(row), "_SMS.SUCCESS" if is_sent else "_SMS.FAILURE", now, now, document)]
 
 
-GSM = frozenset(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
-    "abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-GSM_EXTENDED = frozenset("^{}\\[~]|€\f")
+def _client_id(row: Leased) -> str:
+    """The endpoint's id; for a bare address a UUID, the same in all events of its message."""
+    return row.endpoint_id if row.personal.get("IsEndpoint") else _uuid_of(row.message_id)
 
 
-def message_parts(body: str) -> int:
-    """How many SMS a text takes: 160 GSM-7 or 70 UCS-2 characters, 153 or 67 each when split (3GPP TS 23.040)."""
-    if all(character in GSM or character in GSM_EXTENDED for character in body):
-        length = len(body) + sum(character in GSM_EXTENDED for character in body)
-        return 1 if length <= 160 else -(-length // 153)  # noqa: PLR2004 - the standard's own numbers
-    length = len(body.encode("utf-16-be")) // 2
-    return 1 if length <= 70 else -(-length // 67)  # noqa: PLR2004 - the same
-
-
-def _event(row: Leased, event_type: str, document: dict[str, Any], now: datetime) -> Event:
-    client_id = row.endpoint_id if row.personal.get("IsEndpoint") else str(uuid.uuid4())
-    return Event(row.app_id, client_id, event_type, now, now, document)
+def _uuid_of(text: str) -> str:
+    digits = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -15,16 +15,26 @@ class Bound(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+PRIORITIES = ("5", "10", "normal", "high")
 BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("ADMChannelRequest", "ClientId"): Bound(1, 1024),
     ("ADMChannelRequest", "ClientSecret"): Bound(1, 1024),
+    ("APNSMessage", "APNSPushType"): Bound(
+        choices=("alert", "background", "complication", "fileprovider", "mdm", "voip")
+    ),
+    ("APNSMessage", "CollapseId"): Bound(maximum=64),
+    ("APNSMessage", "Priority"): Bound(choices=PRIORITIES),
+    ("APNSMessage", "TimeToLive"): Bound(minimum=0),
     ("AddressConfiguration", "BodyOverride"): Bound(maximum=600_000),
+    ("AddressConfiguration", "RawContent"): Bound(maximum=600_000),
+    ("AddressConfiguration", "TitleOverride"): Bound(maximum=1_000),
     ("ApplicationSettingsJourneyLimits", "DailyCap"): Bound(0, 100),
     ("ApplicationSettingsJourneyLimits", "TotalCap"): Bound(0, 100),
     ("BaiduChannelRequest", "ApiKey"): Bound(1, 1024),
     ("BaiduChannelRequest", "SecretKey"): Bound(1, 1024),
     ("CampaignCustomMessage", "Data"): Bound(maximum=5_120),
     ("CampaignEmailMessage", "Headers"): Bound(maximum=15),
+    ("BaiduMessage", "TimeToLive"): Bound(0, 604_800),
     ("CampaignLimits", "Daily"): Bound(0, 100),
     ("CampaignLimits", "MaximumDuration"): Bound(minimum=60),
     ("CampaignLimits", "MessagesPerSecond"): Bound(1, 20_000),
@@ -34,6 +44,7 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("CreateRecommenderConfiguration", "RecommendationsPerMessage"): Bound(1, 5),
     ("EmailChannelRequest", "FromAddress"): Bound(1, 320),
     ("EmailChannelRequest", "Identity"): Bound(1, 2048),
+    ("EmailMessage", "ReplyToAddresses"): Bound(maximum=50),
     ("EmailTemplateRequest", "HtmlPart"): Bound(maximum=600_000),
     ("EmailTemplateRequest", "TextPart"): Bound(maximum=600_000),
     ("EmailTemplateRequest", "TemplateDescription"): Bound(maximum=500),
@@ -55,6 +66,11 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("EndpointRequest", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
     ("EndpointRequest", "OptOut"): Bound(choices=("ALL", "NONE")),
     ("CampaignInAppMessage", "Content"): Bound(maximum=5),
+    ("EndpointSendConfiguration", "BodyOverride"): Bound(maximum=600_000),
+    ("EndpointSendConfiguration", "RawContent"): Bound(maximum=600_000),
+    ("EndpointSendConfiguration", "TitleOverride"): Bound(maximum=1_000),
+    ("GCMMessage", "Priority"): Bound(choices=PRIORITIES),
+    ("GCMMessage", "TimeToLive"): Bound(0, 2_419_200),
     ("InAppTemplateRequest", "Content"): Bound(maximum=5),
     ("InAppTemplateRequest", "TemplateDescription"): Bound(maximum=500),
     ("JourneyTimeframeCap", "Cap"): Bound(0, 100),
@@ -63,6 +79,7 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("MessageHeader", "Value"): Bound(0, 870),
     ("MessageRequest", "Addresses"): Bound(maximum=100),
     ("MessageRequest", "Endpoints"): Bound(maximum=100),
+    ("MessageRequest", "TraceId"): Bound(maximum=1_000),
     ("PublicEndpoint", "EndpointStatus"): Bound(choices=("ACTIVE", "INACTIVE")),
     ("PublicEndpoint", "OptOut"): Bound(choices=("ALL", "NONE")),
     ("PushNotificationTemplateRequest", "TemplateDescription"): Bound(maximum=500),
@@ -73,6 +90,7 @@ BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("SendOTPMessageRequestParameters", "CodeLength"): Bound(5, 8),
     ("SendOTPMessageRequestParameters", "ReferenceId"): Bound(1, 48),
     ("SendOTPMessageRequestParameters", "ValidityPeriod"): Bound(5, 60),
+    ("SendUsersMessageRequest", "TraceId"): Bound(maximum=1_000),
     ("SendUsersMessageRequest", "Users"): Bound(maximum=100),
     ("SimpleEmail", "Headers"): Bound(maximum=15),
     ("TagsModel", "tags"): Bound(maximum=50),

@@ -208,6 +208,9 @@ REMOVABLE = (
     | {("EndpointUser", "UserAttributes")}
 )
 
+# Required by the model, but not by the service: a template says it all (the developer guide's later editions).
+OPTIONAL = frozenset({("MessageRequest", "MessageConfiguration"), ("SendUsersMessageRequest", "MessageConfiguration")})
+
 
 def string_or_list(check: Validator) -> Validator:
     """A list of strings, or one bare string standing for it."""
@@ -266,7 +269,7 @@ class Validators:
     def structure(self, name: str, shape: dict[str, Any]) -> Validator:
         """An object: its members by their shapes, its required members there, everything else dropped."""
         members = {member: self.member(name, member) for member in shape.get("members", {})}
-        required = tuple(shape.get("required", ()))
+        required = tuple(member for member in shape.get("required", ()) if (name, member) not in OPTIONAL)
 
         def check(value: Any) -> dict[str, Any]:
             if type(value) is not dict:

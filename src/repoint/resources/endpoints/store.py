@@ -72,6 +72,24 @@ async def of_user(db: Database, app_id: str, user_id: str) -> list[Endpoint]:
     return [Endpoint(*row) for row in rows]
 
 
+async def of_users(connection: Connection, keys: Sequence[EndpointKey]) -> list[list[Endpoint]]:
+    """The endpoints of users by (app, user id), each user's oldest first; for `Database.gather`."""
+    each_once = list(dict.fromkeys(keys))
+    cursor = await connection.execute(
+        """SELECT app_id, endpoint_id, given_id, channel_type, address, is_active, is_opted_out, cohort_id,
+                  created_at, effective_at, request_id, user_id, attributes, metrics, demographic, location,
+                  user_attributes
+           FROM endpoint JOIN unnest(%s::text[], %s::text[]) AS wanted (app_id, user_id) USING (app_id, user_id)
+           ORDER BY created_at, endpoint_id""",
+        [[app_id for app_id, _ in each_once], [user_id for _, user_id in each_once]],
+    )
+    found: dict[tuple[str, str | None], list[Endpoint]] = {}
+    for row in await cursor.fetchall():
+        endpoint = Endpoint(*row)
+        found.setdefault((endpoint.app_id, endpoint.user_id), []).append(endpoint)
+    return [found.get(key, []) for key in keys]
+
+
 async def delete_many(connection: Connection, keys: Sequence[EndpointKey]) -> list[Endpoint | None]:
     """Delete endpoints; the first who asks for one gets what was there. For `Database.gather`."""
     cursor = await connection.execute(

@@ -1,28 +1,25 @@
-"""SendMessages: accept messages for addresses and endpoints, durably, and say at once what can be said of each."""
+"""SendMessages and SendUsersMessages: accept messages durably, and say at once what can be said of each recipient."""
 
-import asyncio
-from collections.abc import Mapping
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
+import msgspec
+
 from repoint.resources.apps import require_app
 from repoint.resources.call import Call
-from repoint.resources.channels.store import load_channels
-from repoint.resources.endpoints import store as endpoints
-from repoint.resources.messages import store
-from repoint.resources.messages.recipients import (
-    TEMPLATE_MEMBERS,
-    Recipient,
-    Verdict,
-    judge,
-    normal_address,
-)
-from repoint.resources.templates.store import load_template
+from repoint.resources.messages import recipients, store
+from repoint.resources.messages.recipients import Recipient, normal_address
+from repoint.resources.messages.shared import read_shared
+from repoint.resources.messages.verdicts import Basis, Verdict, has_content, judge_all
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException
 
 RECIPIENTS_MAX = 100
 PERSONAL_MEMBERS = ("BodyOverride", "Context", "RawContent", "Substitutions", "TitleOverride")
+KEY_CHARACTERS_MAX = 512
 
 
 async def send_messages(call: Call, request: shapes.SendMessagesRequest) -> shapes.MessageResponse:
@@ -36,142 +33,112 @@ async def send_messages(call: Call, request: shapes.SendMessagesRequest) -> shap
     count = len(wanted.get("Addresses", {})) + len(wanted.get("Endpoints", {}))
     if not 1 <= count <= RECIPIENTS_MAX:
         raise BadRequestException(f"MessageRequest: must have 1 to {RECIPIENTS_MAX} Addresses and Endpoints together")
-    recipients = _addresses(wanted) + await _endpoints(call, app.app_id, wanted)
-    content = await _content(call, wanted)
-    channels = {name: channel.is_enabled for name, channel in (await call.db.cached(load_channels, app.app_id)).items()}
-    verdicts = _judge_all(recipients, channels, content)
-    accepted = {
-        (recipient.is_endpoint, recipient.key): _message(recipient)
-        for recipient, verdict in zip(recipients, verdicts, strict=True)
-        if verdict is None
-    }
-    await _accept(call, app.app_id, content, list(accepted.values()))
-    return _response(call, app.app_id, wanted, list(zip(recipients, verdicts, strict=True)), accepted)
-
-
-def _addresses(wanted: Mapping[str, Any]) -> list[Recipient]:
-    return [
-        Recipient(address, given, given.get("ChannelType"), address, None, is_endpoint=False)
-        for address, given in wanted.get("Addresses", {}).items()
-    ]
-
-
-async def _endpoints(call: Call, app_id: str, wanted: Mapping[str, Any]) -> list[Recipient]:
-    ids = list(wanted.get("Endpoints", {}))
-    found = await asyncio.gather(*(endpoints.get(call.db, app_id, endpoint_id) for endpoint_id in ids))
-    return [
-        Recipient(
-            endpoint_id,
-            wanted["Endpoints"][endpoint_id],
-            endpoint.channel_type if endpoint else None,
-            endpoint.address if endpoint else None,
-            endpoint,
-            is_endpoint=True,
-        )
-        for endpoint_id, endpoint in zip(ids, found, strict=True)
-    ]
-
-
-async def _content(call: Call, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What all recipients of the request share, with its templates' versions pinned to those of this moment."""
-    templates = {}
-    for template_type, member in TEMPLATE_MEMBERS.items():
-        named = wanted.get("TemplateConfiguration", {}).get(member)
-        if named and named.get("Name"):
-            key = (call.region, template_type, named["Name"], named.get("Version"))
-            template = await call.db.cached(load_template, key)
-            if template is None:
-                version = f", version {named['Version']}" if named.get("Version") else ""
-                raise BadRequestException(
-                    f"TemplateConfiguration.{member}: there is no {template_type} template {named['Name']}{version}"
-                )
-            templates[template_type] = {"Name": named["Name"], "Version": str(template.version)}
-    return {
-        "Region": call.region,
-        "Message": wanted.get("MessageConfiguration", {}),
-        "Templates": templates,
-        "Context": wanted.get("Context", {}),
-        "TraceId": wanted.get("TraceId"),
-    }
-
-
-def _judge_all(
-    recipients: list[Recipient], channels: Mapping[str, bool], content: Mapping[str, Any]
-) -> list[Verdict | None]:
-    verdicts: list[Verdict | None] = []
-    seen: set[tuple[str | None, str | None]] = set()
-    for recipient in recipients:
-        verdict = judge(recipient, channels, content["Message"], content["Templates"])
-        target = (recipient.channel_type, recipient.address)
-        if verdict is None and target in seen:
-            verdict = Verdict("DUPLICATE", "Another recipient of this request has the same address")
-        seen.add(target)
-        verdicts.append(verdict)
-    return verdicts
-
-
-def _message(recipient: Recipient) -> store.NewMessage:
-    channel_type, address = cast("str", recipient.channel_type), cast("str", recipient.address)
-    personal = {name: recipient.given[name] for name in PERSONAL_MEMBERS if recipient.given.get(name)}
-    if recipient.endpoint is not None:
-        personal["IsEndpoint"] = True
-    return store.NewMessage(
-        endpoint_id=recipient.endpoint.endpoint_id if recipient.endpoint else f"{channel_type}:{address}",
-        message_id=store.new_message_id(),
-        channel_type=channel_type,
-        address=normal_address(channel_type, address) or address,
-        personal=personal,
-    )
-
-
-async def _accept(call: Call, app_id: str, content: dict[str, Any], messages: list[store.NewMessage]) -> None:
-    if not messages:
-        return
-    now = call.now()
-    activity = store.NewActivity(
-        activity_id=call.request_id,
-        app_id=app_id,
-        content=content,
-        messages=messages,
-        created_at=now,
-        expires_at=now + timedelta(seconds=call.server.send_deadline_seconds),
-    )
-    await call.db.gather(store.insert, activity)
-
-
-def _response(
-    call: Call,
-    app_id: str,
-    wanted: Mapping[str, Any],
-    judged: list[tuple[Recipient, Verdict | None]],
-    accepted: Mapping[tuple[bool, str], store.NewMessage],
-) -> shapes.MessageResponse:
-    answer: dict[str, Any] = {"ApplicationId": app_id, "RequestId": call.request_id}
+    basis = await read_shared(call, app.app_id, wanted)
+    found = recipients.addresses(wanted) + await recipients.of_endpoints(call, app.app_id, wanted)
+    answer: dict[str, Any] = {"ApplicationId": app.app_id, "RequestId": call.request_id}
     if wanted.get("Addresses"):
         answer["Result"] = {}
     if wanted.get("Endpoints"):
         answer["EndpointResult"] = {}
-    for recipient, verdict in judged:
-        result = _result(verdict, None if verdict else accepted[recipient.is_endpoint, recipient.key].message_id)
-        if recipient.is_endpoint:
-            if recipient.address:
-                result["Address"] = recipient.address
-            answer["EndpointResult"][recipient.key] = result
-        else:
-            answer["Result"][recipient.key] = result
+    for recipient, result in zip(found, await _accept(call, app.app_id, wanted, basis, found), strict=True):
+        answer["EndpointResult" if recipient.is_endpoint else "Result"][recipient.key] = result
     return cast("shapes.MessageResponse", answer)
 
 
-def _result(verdict: Verdict | None, message_id: str | None) -> dict[str, Any]:
+async def send_users_messages(call: Call, request: shapes.SendUsersMessagesRequest) -> shapes.SendUsersMessagesResponse:
+    """Send one message to all endpoints of up to 100 users for whose channels it has content.
+
+    A user nobody knows, or without such an endpoint, is answered by an empty map: there was no one to send to.
+    """
+    app = await require_app(call, request["ApplicationId"])
+    wanted = cast("dict[str, Any]", request["SendUsersMessageRequest"])
+    if not wanted["Users"]:
+        raise BadRequestException(f"SendUsersMessageRequest: must have 1 to {RECIPIENTS_MAX} Users")
+    basis = await read_shared(call, app.app_id, wanted)
+    theirs = await recipients.of_users(call, app.app_id, wanted["Users"])
+    found = [recipient for recipient in theirs if has_content(basis, recipient)]
+    results: dict[str, dict[str, Any]] = {user_id: {} for user_id in wanted["Users"]}
+    for recipient, result in zip(found, await _accept(call, app.app_id, wanted, basis, found), strict=True):
+        results[cast("str", recipient.user_id)][recipient.key] = result
+    answer = {"ApplicationId": app.app_id, "RequestId": call.request_id, "Result": results}
+    return cast("shapes.SendUsersMessagesResponse", answer)
+
+
+async def _accept(
+    call: Call, app_id: str, wanted: Mapping[str, Any], basis: Basis, found: Sequence[Recipient]
+) -> list[dict[str, Any]]:
+    """Store what can be sent, in one commit; the result of each recipient, in order."""
+    verdicts = judge_all(basis, found)
+    activity_id = _activity_id(call, app_id, wanted)
+    results, messages = [], []
+    for recipient, verdict in zip(found, verdicts, strict=True):
+        if verdict is None:
+            message = _message(activity_id, recipient)
+            messages.append(message)
+            results.append(_result(recipient, None, message.message_id))
+        else:
+            results.append(_result(recipient, verdict, ""))
+    if messages:
+        now = call.now()
+        activity = store.NewActivity(
+            activity_id=activity_id,
+            app_id=app_id,
+            content=dict(basis.content),
+            messages=messages,
+            created_at=now,
+            expires_at=now + timedelta(seconds=call.server.send_deadline_seconds),
+        )
+        await call.db.gather(store.insert, activity)
+    return results
+
+
+def _activity_id(call: Call, app_id: str, wanted: Mapping[str, Any]) -> str:
+    """The id of what this request sends: the same for every retry an SDK makes of it, which is then sent once.
+
+    AWS's SDKs give a call and its retries one `amz-sdk-invocation-id`. Message ids follow from the activity's, so that
+    a retry is answered as the first attempt was, and its rows are there already.
+    """
+    if not call.invocation_id:
+        return call.request_id
+    facts = (app_id, call.access_key_name, call.invocation_id)
+    digest = hashlib.sha256(msgspec.json.encode((facts, wanted))).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+def _message(activity_id: str, recipient: Recipient) -> store.NewMessage:
+    channel_type, address = cast("str", recipient.channel_type), cast("str", recipient.address)
+    personal = {name: recipient.given[name] for name in PERSONAL_MEMBERS if recipient.given.get(name)}
+    address = normal_address(channel_type, address) or address
+    if recipient.endpoint is not None:
+        personal["IsEndpoint"] = True
+        key = recipient.endpoint.endpoint_id
+    else:
+        key = f"{channel_type}:{address}"  # no endpoint's: those are folded to lower case
+        if len(key) > KEY_CHARACTERS_MAX:
+            key = f"{channel_type}:{hashlib.sha256(address.encode()).hexdigest()}"
+    return store.NewMessage(
+        endpoint_id=key,
+        message_id=store.message_id_of(activity_id, key),
+        channel_type=channel_type,
+        address=address,
+        personal=personal,
+    )
+
+
+def _result(recipient: Recipient, verdict: Verdict | None, message_id: str) -> dict[str, Any]:
     if verdict is None:
-        return {
+        result: dict[str, Any] = {
             "DeliveryStatus": "SUCCESSFUL",
             "MessageId": message_id,
             "StatusCode": 200,
             "StatusMessage": f"MessageId: {message_id}",
         }
-    return {
-        "DeliveryStatus": verdict.delivery_status,
-        "StatusCode": verdict.status_code,
-        "StatusMessage": verdict.status_message,
-    }
+    else:
+        result = {
+            "DeliveryStatus": verdict.delivery_status,
+            "StatusCode": verdict.status_code,
+            "StatusMessage": verdict.status_message,
+        }
+    if recipient.is_endpoint and recipient.address:
+        result["Address"] = recipient.address
+    return result

@@ -1,10 +1,13 @@
-"""Who is to get a message, and what can be said of each before anything is sent."""
+"""Who is to get a message: addresses, endpoints, and all endpoints of users."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from repoint.resources.call import Call
+from repoint.resources.endpoints import store as endpoints
 from repoint.resources.endpoints.store import Endpoint
 
 PUSH_TYPES = frozenset({"GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "ADM", "BAIDU"})
@@ -21,23 +24,22 @@ MESSAGE_MEMBERS = {
     "APNS_VOIP_SANDBOX": "APNSMessage",
 }
 TEMPLATE_TYPES = {"EMAIL": "EMAIL", "SMS": "SMS", "VOICE": "VOICE"} | dict.fromkeys(PUSH_TYPES, "PUSH")
-TEMPLATE_MEMBERS = {
-    "EMAIL": "EmailTemplate",
-    "SMS": "SMSTemplate",
-    "VOICE": "VoiceTemplate",
-    "PUSH": "PushTemplate",
-}
 # Channels that need settings before they can send: nothing can be delivered without what they hold, and voice is off
 # in a new application. E-mail and SMS send unless they were turned off.
 CONFIGURED_TYPES = PUSH_TYPES | {"VOICE"}
 PHONE_DECORATION = re.compile(r"[\s().-]+")
-PHONE = re.compile(r"\+?[1-9]\d{6,14}\Z")
+PHONE = re.compile(r"\+?[1-9]\d{6,14}\Z", re.ASCII)
 EMAIL_ADDRESS = re.compile(r"[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]{1,255}\Z")
+TOKEN_BYTES_MAX = 2_048  # push tokens are opaque, but all of today's are far shorter
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One entry of a request: an address with its channel, or an endpoint."""
+    """One who may get the message: an address with its channel, or an endpoint; `key` is its name in the answer.
+
+    `given` is what the request says for this one alone. `user_id` is given for the endpoints of a SendUsersMessages
+    request, where opting out and being inactive count.
+    """
 
     key: str
     given: Mapping[str, Any]
@@ -45,20 +47,18 @@ class Recipient:
     address: str | None
     endpoint: Endpoint | None
     is_endpoint: bool
+    user_id: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer for a recipient that will not be sent to."""
-
-    delivery_status: str
-    status_message: str
-    status_code: int = 400
-
-
-def refused(message: str) -> Verdict:
-    """Will never work as it stands."""
-    return Verdict("PERMANENT_FAILURE", message)
+    @property
+    def target(self) -> tuple[str | None, str | None]:
+        """Where the message would arrive: what two recipients share when one is a duplicate of the other."""
+        if self.channel_type is None or self.address is None:
+            return self.channel_type, self.address
+        address = normal_address(self.channel_type, self.address) or self.address
+        if self.channel_type == "EMAIL":
+            mailbox, _, domain = address.rpartition("@")
+            address = f"{mailbox}@{domain.lower()}"
+        return self.channel_type, address
 
 
 def normal_address(channel_type: str, address: str) -> str | None:
@@ -68,43 +68,48 @@ def normal_address(channel_type: str, address: str) -> str | None:
         return dialled if PHONE.match(dialled) else None
     if channel_type == "EMAIL":
         return address if EMAIL_ADDRESS.match(address) else None
-    return address
+    return address if len(address.encode()) <= TOKEN_BYTES_MAX else None
 
 
-def judge(
-    recipient: Recipient,
-    channels: Mapping[str, bool],
-    message: Mapping[str, Any],
-    templates: Mapping[str, Any],
-) -> Verdict | None:
-    """Why this recipient cannot be sent to, or None. `channels` says of each configured channel if it is enabled."""
-    channel_type = recipient.channel_type
-    if recipient.is_endpoint and recipient.endpoint is None:
-        return refused("There is no endpoint with this id")
-    if channel_type is None or not recipient.address:
-        return refused("The endpoint has no address")
-    if channel_type not in MESSAGE_MEMBERS:
-        return refused(f"Messages cannot be sent directly on the {channel_type} channel")
-    if not channels.get(channel_type, channel_type not in CONFIGURED_TYPES) and channel_type != "EMAIL":
-        return refused(f"The {channel_type} channel is not enabled for this application")
-    if normal_address(channel_type, recipient.address) is None:
-        kind = "an email address" if channel_type == "EMAIL" else "a phone number in E.164 form"
-        return refused(f"Invalid address: not {kind}")
-    if not has_content(recipient, message, templates):
-        return refused(f"There is no content for the {channel_type} channel: give a message, a template or a default")
-    return None
+def addresses(wanted: Mapping[str, Any]) -> list[Recipient]:
+    """A request's addresses."""
+    return [
+        Recipient(address, given, given.get("ChannelType"), address, None, is_endpoint=False)
+        for address, given in wanted.get("Addresses", {}).items()
+    ]
 
 
-def has_content(recipient: Recipient, message: Mapping[str, Any], templates: Mapping[str, Any]) -> bool:
-    """Whether anything says what this recipient should read."""
-    channel_type = recipient.channel_type or ""
-    if any(recipient.given.get(name) for name in ("BodyOverride", "RawContent")):
-        return True
-    if TEMPLATE_TYPES.get(channel_type) in templates:
-        return True
-    own = message.get(MESSAGE_MEMBERS.get(channel_type, ""), {})
-    if any(own.get(name) for name in ("Body", "RawContent", "SimpleEmail", "RawEmail", "Title", "SilentPush")):
-        return True
-    if channel_type in PUSH_TYPES and message.get("DefaultPushNotificationMessage"):
-        return True
-    return bool(message.get("DefaultMessage", {}).get("Body"))
+async def of_endpoints(call: Call, app_id: str, wanted: Mapping[str, Any]) -> list[Recipient]:
+    """A request's endpoints; one that does not exist is a recipient all the same, for the answer."""
+    ids = list(wanted.get("Endpoints", {}))
+    found = await asyncio.gather(*(endpoints.get(call.db, app_id, endpoint_id) for endpoint_id in ids))
+    return [
+        Recipient(
+            endpoint_id,
+            wanted["Endpoints"][endpoint_id],
+            endpoint.channel_type if endpoint else None,
+            endpoint.address if endpoint else None,
+            endpoint,
+            is_endpoint=True,
+        )
+        for endpoint_id, endpoint in zip(ids, found, strict=True)
+    ]
+
+
+async def of_users(call: Call, app_id: str, users: Mapping[str, Mapping[str, Any]]) -> list[Recipient]:
+    """All endpoints of a request's users, user by user, oldest first; all users are read together."""
+    ids = list(users)
+    found = await asyncio.gather(*(call.db.gather(endpoints.of_users, (app_id, user_id)) for user_id in ids))
+    return [
+        Recipient(
+            endpoint.given_id,
+            users[user_id],
+            endpoint.channel_type,
+            endpoint.address,
+            endpoint,
+            is_endpoint=True,
+            user_id=user_id,
+        )
+        for user_id, theirs in zip(ids, found, strict=True)
+        for endpoint in theirs
+    ]

@@ -1,6 +1,6 @@
 """The ledger of messages, and the work each leaves in the outbox."""
 
-import secrets
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,9 +42,9 @@ class NewActivity:
     expires_at: datetime
 
 
-def new_message_id() -> str:
-    """Forty characters of [0-9a-v], as Pinpoint's look."""
-    number = secrets.randbits(ID_CHARACTERS * 5)
+def message_id_of(activity_id: str, key: str) -> str:
+    """Forty characters of [0-9a-v], as Pinpoint's look: the same for the same recipient of the same activity."""
+    number = int.from_bytes(hashlib.sha256(f"{activity_id}/{key}".encode()).digest(), "big")
     return "".join(ID_ALPHABET[number >> shift & 31] for shift in range(0, ID_CHARACTERS * 5, 5))
 
 
@@ -53,6 +53,7 @@ async def insert(connection: Connection, activities: Sequence[NewActivity]) -> l
 
     Safe to repeat: what an earlier, unanswered attempt has inserted is left as it is.
     """
+    each_once = {activity.activity_id: activity for activity in activities}
     await connection.execute(
         """
         WITH given AS (
@@ -84,7 +85,7 @@ async def insert(connection: Connection, activities: Sequence[NewActivity]) -> l
         )
         SELECT pg_notify('outbox', '')
         """,
-        [msgspec.json.encode(activities).decode()],
+        [msgspec.json.encode(list(each_once.values())).decode()],
     )
     return [None] * len(activities)
 
