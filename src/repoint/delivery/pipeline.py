@@ -25,6 +25,7 @@ from repoint.delivery.provider import (
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.store import Event
+from repoint.resources.messages.sizes import fault_of
 from repoint.work.outbox import Leased, Settled
 
 RETRY_SECONDS_FIRST = 2.0
@@ -136,6 +137,12 @@ def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     return None
 
 
+def stop_if_too_long(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """How long a message is, is known when it is rendered."""
+    problem = fault_of(delivery.row.channel_type, delivery.rendered)
+    return failed(records.TOO_LONG_CODE, problem) if problem else None
+
+
 def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """Make what the provider will carry."""
     return build_email(workshop, delivery) if delivery.row.channel_type == "EMAIL" else build_text(delivery)
@@ -206,6 +213,7 @@ STEPS = (
     stop_if_endpoint_is_gone,
     resolve_content,
     render,
+    stop_if_too_long,
     build,
 )
 

@@ -26,6 +26,7 @@ PUSH_PARTS = (
     "SmallImageIconUrl",
     "RawContent",
 )
+VOICE_MEMBERS = ("LanguageCode", "VoiceId")
 UNSENT_MEMBERS = frozenset({"Substitutions", *PUSH_PARTS})
 
 
@@ -65,7 +66,7 @@ def resolve(
     _override(channel_type, parts, personal)
     return Content(
         parts=parts,
-        message=_push_members(push_defaults, own) if channel_type in PUSH_TYPES else own,
+        message=_members(channel_type, own, push_defaults, template or {}),
         substitutions={
             **defaults.get("Substitutions", {}),
             **push_defaults.get("Substitutions", {}),
@@ -78,9 +79,15 @@ def resolve(
     )
 
 
-def _push_members(push_defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What a notification carries besides its texts, such as data, priority and badge."""
-    return {name: value for name, value in {**push_defaults, **own}.items() if name not in UNSENT_MEMBERS}
+def _members(
+    channel_type: str, own: Mapping[str, Any], push_defaults: Mapping[str, Any], template: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What a message says besides its texts, such as a notification's data, priority and badge, or a call's voice."""
+    if channel_type in PUSH_TYPES:
+        return {name: value for name, value in {**push_defaults, **own}.items() if name not in UNSENT_MEMBERS}
+    if channel_type == "VOICE":
+        return {**{name: template[name] for name in VOICE_MEMBERS if template.get(name)}, **own}
+    return own
 
 
 def _parts(

@@ -1,5 +1,9 @@
 """How long a message may be on its channel (the developer guide's quotas page), and how many SMS a text takes."""
 
+from collections.abc import Mapping
+
+import msgspec
+
 GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -11,11 +15,11 @@ VOICE_CHARACTERS_MAX = 6_000
 VOICE_SPOKEN_CHARACTERS_MAX = 3_000
 PUSH_BYTES_MAX = 4 * 1024
 PUSH_BYTES_MAX_BY_TYPE = {"ADM": 6 * 1024}
-TEXT_TYPES = frozenset({"SMS", "VOICE"})
+EMAIL_BYTES_MAX = 10 * 1024 * 1024
 
 
 def sms_length(text: str) -> tuple[int, bool]:
-    """An SMS's length in the units it is sent in, and whether they are GSM-7 (each of whose extension characters is two)."""
+    """An SMS's length in the units it is sent in, and whether they are GSM-7 (whose extension characters are two)."""
     extended = sum(character in GSM_EXTENDED for character in text)
     if all(character in GSM or character in GSM_EXTENDED for character in text):
         return len(text) + extended, True
@@ -42,16 +46,31 @@ def spoken_length(text: str) -> int:
     return length
 
 
-def excess(channel_type: str, text: str) -> str | None:
-    """Why a text is too long for its channel; None when it is not. For push, `text` is the payload's own."""
-    if channel_type == "SMS":
-        return _sms_excess(text)
-    if channel_type == "VOICE":
-        return _voice_excess(text)
+def fault_of(channel_type: str, parts: Mapping[str, str]) -> str | None:
+    """Why rendered parts cannot be sent on a channel: too long, or no notification; None when they can."""
     if channel_type == "EMAIL":
-        return None
-    maximum, size = PUSH_BYTES_MAX_BY_TYPE.get(channel_type, PUSH_BYTES_MAX), len(text.encode())
+        size = sum(map(len, parts.values()))
+        return (
+            f"The email has {size} characters; at most {EMAIL_BYTES_MAX} are allowed"
+            if size > EMAIL_BYTES_MAX
+            else None
+        )
+    if channel_type == "SMS":
+        return _sms_excess(parts.get("Body", ""))
+    if channel_type == "VOICE":
+        return _voice_excess(parts.get("Body", ""))
+    if parts.get("RawContent") and not _is_json_object(parts["RawContent"]):
+        return "RawContent: must be a JSON object"
+    maximum = PUSH_BYTES_MAX_BY_TYPE.get(channel_type, PUSH_BYTES_MAX)
+    size = sum(len(part.encode()) for part in parts.values())
     return f"The notification has {size} bytes; at most {maximum} are allowed" if size > maximum else None
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
 
 
 def _sms_excess(text: str) -> str | None:

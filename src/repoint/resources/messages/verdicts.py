@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from repoint.resources.channels.store import Channel
 from repoint.resources.messages.content import Content, resolve
 from repoint.resources.messages.recipients import (
@@ -16,7 +14,7 @@ from repoint.resources.messages.recipients import (
     Recipient,
     normal_address,
 )
-from repoint.resources.messages.sizes import excess
+from repoint.resources.messages.sizes import fault_of
 from repoint.resources.texts import SoundTexts
 
 PERMANENT_FAILURE = "PERMANENT_FAILURE"
@@ -133,23 +131,13 @@ def stop_if_override_is_broken(basis: Basis, recipient: Recipient) -> Verdict | 
 
 
 def stop_if_too_long(basis: Basis, recipient: Recipient) -> Verdict | None:
-    """What is too long before its variables are filled in, if it has none; rendering decides about the others."""
-    channel_type = recipient.channel_type or ""
+    """What has no variables is as long now as it will be; the others are measured when they are rendered."""
+    assert recipient.channel_type is not None
     parts = basis.resolved(recipient).parts
-    raw = parts.get("RawContent", "")
-    if raw and "{{" not in raw and not is_json_object(raw):
-        return refused("RawContent: must be a JSON object")
-    text = "".join(parts.values()) if channel_type in PUSH_TYPES else parts.get("Body", "")
-    problem = None if "{{" in text else excess(channel_type, text)
+    if any("{{" in text for text in parts.values()):
+        return None
+    problem = fault_of(recipient.channel_type, parts)
     return refused(problem) if problem else None
-
-
-def is_json_object(text: str) -> bool:
-    """Whether a notification's own payload can be one."""
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return False
 
 
 RULES = (

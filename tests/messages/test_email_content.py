@@ -1,0 +1,129 @@
+"""What of an EmailMessage reaches the reader, and in which form."""
+
+import email.policy
+import uuid
+from email import message_from_bytes
+from email.message import EmailMessage
+
+import pytest
+
+from tests.messages.sending import arrived, mailbox, put, send
+
+FROM = {"FromAddress": "Shop <shop@example.com>"}
+
+
+def mail(server, client, app_id, message, address=None, given=None, **request):
+    """Send one email, and parse what arrives."""
+    address = address or mailbox()
+    recipient = {address: {"ChannelType": "EMAIL", **(given or {})}}
+    send(client, app_id, Addresses=recipient, MessageConfiguration=message, **request)
+    return opened(server, address)
+
+
+def opened(server, address):
+    (message,) = arrived(server, address)
+    source = server.get(f"/inbox/api/messages/{message['id']}/source")
+    return message_from_bytes(source.encode(), policy=email.policy.default)
+
+
+def part(message, subtype):
+    return message.get_body((subtype,)).get_content().strip()
+
+
+def template(client, **content):
+    name = f"t-{uuid.uuid4().hex}"
+    client.create_email_template(TemplateName=name, EmailTemplateRequest=content)
+    return {"EmailTemplate": {"Name": name}}
+
+
+def test_a_simple_email_arrives_with_its_parts_and_headers(server, pinpoint, app_id):
+    simple = {
+        "Subject": {"Data": "Grüße an {{name}}", "Charset": "ISO-8859-1"},
+        "HtmlPart": {"Data": "<p>Hallo {{name}}</p>", "Charset": "UTF-8"},
+        "TextPart": {"Data": "Hallo {{name}}", "Charset": "utf8"},
+        "Headers": [{"Name": "X-Campaign", "Value": "spring"}],
+    }
+    got = mail(
+        server,
+        pinpoint,
+        app_id,
+        {"EmailMessage": {**FROM, "SimpleEmail": simple, "ReplyToAddresses": ["a@example.com", "B <b@example.com>"]}},
+        given={"Substitutions": {"name": ["<Ann>"]}},
+    )
+
+    assert got["Subject"] == "Grüße an <Ann>"
+    assert (part(got, "html"), part(got, "plain")) == ("<p>Hallo &lt;Ann&gt;</p>", "Hallo <Ann>")
+    assert got["X-Campaign"] == "spring"
+    assert [one.addr_spec for one in got["Reply-To"].addresses] == ["a@example.com", "b@example.com"]
+    assert got["From"] == "Shop <shop@example.com>"
+
+
+def test_a_raw_email_keeps_its_headers_and_attachments_but_not_its_bcc(server, pinpoint, app_id):
+    whole = EmailMessage()
+    whole["From"], whole["Subject"], whole["Bcc"] = "Raw <raw@example.com>", "Whole", "hidden@example.com"
+    whole["X-Mine"] = "kept {{name}}"
+    whole.set_content("Body {{name}}")
+    whole.add_attachment(b"\x00\x01\xff", maintype="application", subtype="octet-stream", filename="a.bin")
+    got = mail(server, pinpoint, app_id, {"EmailMessage": {"RawEmail": {"Data": whole.as_bytes()}}})
+    (attachment,) = got.iter_attachments()
+
+    assert (got["From"], got["Subject"], got["X-Mine"]) == ("Raw <raw@example.com>", "Whole", "kept {{name}}")
+    assert got["Bcc"] is None
+    assert part(got, "plain") == "Body {{name}}"
+    assert (attachment.get_filename(), attachment.get_content()) == ("a.bin", b"\x00\x01\xff")
+
+
+def test_a_raw_email_wins_over_everything_else(server, pinpoint, app_id):
+    raw = {"Data": b"From: raw@example.com\r\nSubject: Raw\r\n\r\nraw"}
+    simple = {"Subject": {"Data": "Simple"}, "TextPart": {"Data": "simple"}}
+    got = mail(server, pinpoint, app_id, {"EmailMessage": {**FROM, "RawEmail": raw, "SimpleEmail": simple}})
+
+    assert (got["Subject"], part(got, "plain")) == ("Raw", "raw")
+
+
+def test_the_channel_is_the_sender_of_last_resort(server, pinpoint, app_id):
+    channel = {"FromAddress": "channel@example.com", "Identity": "arn:aws:ses:x"}
+    pinpoint.update_email_channel(ApplicationId=app_id, EmailChannelRequest=channel)
+    message = {"EmailMessage": {"SimpleEmail": {"TextPart": {"Data": "x"}}}}
+
+    assert mail(server, pinpoint, app_id, message)["From"] == "channel@example.com"
+    assert (
+        mail(server, pinpoint, app_id, {"EmailMessage": {**message["EmailMessage"], **FROM}})["From"]
+        == FROM["FromAddress"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "subtype"), [("Plain {{x}}", "plain"), ("<p>Rich {{x}}</p>", "html"), ("1 < 2 {{x}}", "plain")]
+)
+def test_a_body_without_a_type_is_html_if_it_looks_like_it(server, pinpoint, app_id, body, subtype):
+    given = {"BodyOverride": body, "TitleOverride": "Over {{x}}", "Substitutions": {"x": ["y"]}}
+    simple = {"Subject": {"Data": "under"}, "TextPart": {"Data": "under"}, "HtmlPart": {"Data": "<b>under</b>"}}
+    got = mail(server, pinpoint, app_id, {"EmailMessage": {**FROM, "SimpleEmail": simple}}, given=given)
+
+    assert got["Subject"] == "Over y"
+    assert [kind for kind in ("plain", "html") if got.get_body((kind,))] == [subtype]
+    assert part(got, subtype) == body.replace("{{x}}", "y")
+
+
+def test_a_template_fills_what_the_message_leaves_out(server, pinpoint, app_id):
+    headers = [{"Name": "X-T", "Value": "t"}]
+    wanted = template(pinpoint, Subject="T", HtmlPart="<i>T</i>", TextPart="T", Headers=headers)
+    simple = {"EmailMessage": {**FROM, "SimpleEmail": {"TextPart": {"Data": "mine"}}}}
+    alone = mail(server, pinpoint, app_id, {"EmailMessage": FROM}, TemplateConfiguration=wanted)
+    mixed = mail(server, pinpoint, app_id, simple, TemplateConfiguration=wanted)
+
+    assert (part(alone, "html"), part(alone, "plain"), alone["X-T"]) == ("<i>T</i>", "T", "t")
+    assert (mixed["Subject"], part(mixed, "plain")) == ("T", "mine")
+    assert mixed.get_body(("html",)) is None
+
+
+def test_an_endpoint_lends_its_data(server, pinpoint, app_id):
+    address = mailbox()
+    user = {"UserId": "u", "UserAttributes": {"First Name": ["Ann"]}}
+    put(pinpoint, app_id, "e", "EMAIL", address, User=user, Attributes={"tags": ["a", "b"]}, Metrics={"n": 2.5})
+    body = "{{User.UserAttributes.[First Name].[0]}} {{Attributes.tags.[1]}} {{Metrics.n}} {{User.UserId}} {{OptOut}}"
+    simple = {"TextPart": {"Data": body}}
+    send(pinpoint, app_id, Endpoints={"e": {}}, MessageConfiguration={"EmailMessage": {**FROM, "SimpleEmail": simple}})
+
+    assert part(opened(server, address), "plain") == "Ann b 2.5 u NONE"
