@@ -1,5 +1,6 @@
 """The ledger of messages, and the work each leaves in the outbox."""
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,7 @@ from repoint.resources.endpoints.store import Endpoint
 from repoint.work.outbox import Leased
 from repoint.work.slices import SLICE_MESSAGES_MAX, Slice
 
-ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-ID_CHARACTERS = 40
+ID_BYTES = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class NewActivity:
 
 def message_id_of(activity_id: str, key: str) -> str:
     """Forty characters of [0-9a-v], as Pinpoint's look: the same for the same recipient of the same activity."""
-    number = int.from_bytes(hashlib.sha256(f"{activity_id}/{key}".encode()).digest(), "big")
-    return "".join(ID_ALPHABET[number >> shift & 31] for shift in range(0, ID_CHARACTERS * 5, 5))
+    digest = hashlib.sha256(f"{activity_id}/{key}".encode()).digest()
+    return base64.b32hexencode(digest[:ID_BYTES]).decode().lower()
 
 
 async def insert(connection: Connection, activities: Sequence[NewActivity]) -> list[None]:

@@ -101,13 +101,18 @@ def stop_if_address_is_none(_: Basis, recipient: Recipient) -> Verdict | None:
     return refused(f"Invalid address: not {'a device token' if channel_type in PUSH_TYPES else kind}")
 
 
-def stop_if_empty(basis: Basis, recipient: Recipient) -> Verdict | None:
-    """Nothing in the request or its templates is for this channel."""
-    if not basis.resolved(recipient).is_empty:
+def stop_if_content_is_unfit(basis: Basis, recipient: Recipient) -> Verdict | None:
+    """Nothing is for this channel, or it is too long. What has variables is measured when they are filled in."""
+    assert recipient.channel_type is not None
+    content = basis.resolved(recipient)
+    if content.is_empty:
+        return refused(
+            f"There is no content for the {recipient.channel_type} channel: give a message, a template or a default"
+        )
+    if any("{{" in text for text in content.parts.values()):
         return None
-    return refused(
-        f"There is no content for the {recipient.channel_type} channel: give a message, a template or a default"
-    )
+    problem = fault_of(recipient.channel_type, content.parts)
+    return refused(problem) if problem else None
 
 
 def stop_if_no_sender(basis: Basis, recipient: Recipient) -> Verdict | None:
@@ -130,16 +135,6 @@ def stop_if_override_is_broken(basis: Basis, recipient: Recipient) -> Verdict | 
     return None
 
 
-def stop_if_too_long(basis: Basis, recipient: Recipient) -> Verdict | None:
-    """What has no variables is as long now as it will be; the others are measured when they are rendered."""
-    assert recipient.channel_type is not None
-    parts = basis.resolved(recipient).parts
-    if any("{{" in text for text in parts.values()):
-        return None
-    problem = fault_of(recipient.channel_type, parts)
-    return refused(problem) if problem else None
-
-
 RULES = (
     stop_if_unknown,
     stop_if_opted_out,
@@ -147,10 +142,9 @@ RULES = (
     stop_if_not_direct,
     stop_if_channel_is_off,
     stop_if_address_is_none,
-    stop_if_empty,
-    stop_if_no_sender,
     stop_if_override_is_broken,
-    stop_if_too_long,
+    stop_if_content_is_unfit,
+    stop_if_no_sender,
 )
 
 
