@@ -14,7 +14,7 @@ NAME_CHARACTERS_MAX = 50
 VALUE_CHARACTERS_MAX = 100
 VALUES_MAX = 50
 ID_CHARACTERS_MAX = 1024
-ADDRESS_CHARACTERS_MAX = 4096
+KEY_BYTES_MAX = 2_048  # what PostgreSQL's indexes are sure to hold; tokens and ids of today are far shorter
 FORBIDDEN_IN_IDS = frozenset("${}")
 
 
@@ -22,8 +22,14 @@ def check_id(member: str, value: str) -> None:
     """Endpoint and user ids must not look like template variables."""
     if not 1 <= len(value) <= ID_CHARACTERS_MAX:
         raise BadRequestException(f"{member}: must have 1 to {ID_CHARACTERS_MAX} characters")
+    _check_bytes(member, value)
     if not FORBIDDEN_IN_IDS.isdisjoint(value):
         raise BadRequestException(f"{member}: must not contain $, {{ or }}")
+
+
+def _check_bytes(member: str, value: str) -> None:
+    if len(value.encode()) > KEY_BYTES_MAX:
+        raise BadRequestException(f"{member}: must be at most {KEY_BYTES_MAX} bytes")
 
 
 def _check_name(member: str, name: str) -> None:
@@ -72,8 +78,7 @@ async def checked_update(call: Call, app_id: str, endpoint_id: str, given: Mappi
     user = given.get("User", {})
     if "UserId" in user:
         check_id("User.UserId", user["UserId"])
-    if len(given.get("Address", "")) > ADDRESS_CHARACTERS_MAX:
-        raise BadRequestException(f"Address: must be at most {ADDRESS_CHARACTERS_MAX} characters")
+    _check_bytes("Address", given.get("Address", ""))
     metrics = given.get("Metrics")
     for name in metrics or ():
         _check_name("Metrics", name)
