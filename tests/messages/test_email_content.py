@@ -1,12 +1,15 @@
 """What of an EmailMessage reaches the reader, and in which form."""
 
 import email.policy
+import socket
 import uuid
 from email import message_from_bytes
 from email.message import EmailMessage
 
 import pytest
+from aiosmtpd.controller import Controller
 
+from tests.conftest import eventually, start_server
 from tests.messages.sending import arrived, mailbox, put, send
 
 FROM = {"FromAddress": "Shop <shop@example.com>"}
@@ -127,3 +130,70 @@ def test_an_endpoint_lends_its_data(server, pinpoint, app_id):
     send(pinpoint, app_id, Endpoints={"e": {}}, MessageConfiguration={"EmailMessage": {**FROM, "SimpleEmail": simple}})
 
     assert part(opened(server, address), "plain") == "Ann b 2.5 u NONE"
+
+
+def test_a_header_may_have_variables(server, pinpoint, app_id):
+    headers = [{"Name": "X-Order", "Value": "{{order}}"}, {"Name": "X-Fixed", "Value": "f"}]
+    wanted = template(pinpoint, Subject="T", TextPart="T", Headers=headers)
+    got = mail(
+        server,
+        pinpoint,
+        app_id,
+        {"EmailMessage": FROM},
+        given={"Substitutions": {"order": ["7\r\nBcc: all@example.com"]}},
+        TemplateConfiguration=wanted,
+    )
+
+    assert (got["X-Order"].split(), got["X-Fixed"]) == (["7", "Bcc:", "all@example.com"], "f")
+    assert got["Bcc"] is None
+
+
+def test_headers_that_are_the_messages_own_cannot_be_replaced(server, pinpoint, app_id):
+    headers = [
+        {"Name": name, "Value": "x@example.com {{x}}"} for name in ("From", "to", "SUBJECT", "Bcc", "Message-ID")
+    ]
+    simple = {"Subject": {"Data": "Mine"}, "TextPart": {"Data": "x"}, "Headers": headers}
+    got = mail(server, pinpoint, app_id, {"EmailMessage": {**FROM, "SimpleEmail": simple}})
+
+    assert [len(got.get_all(name)) for name in ("From", "To", "Subject", "Message-ID")] == [1, 1, 1, 1]
+    assert (got["From"], got["Subject"], got["Bcc"]) == (FROM["FromAddress"], "Mine", None)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Envelopes:
+    """An SMTP handler that keeps who mail is from and for."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        self.seen.append((envelope.mail_from, envelope.rcpt_tos))
+        return "250 ok"
+
+
+def test_bounces_go_to_the_feedback_address(tmp_path):
+    envelopes = Envelopes()
+    relay = Controller(envelopes, hostname="127.0.0.1", port=free_port())
+    relay.start()
+    running = start_server(tmp_path / "data", "--smtp-url", f"smtp://127.0.0.1:{relay.port}", "--log-level", "error")
+    client = running.client()
+    app = client.create_app(CreateApplicationRequest={"Name": "Feedback"})["ApplicationResponse"]["Id"]
+    simple = {"TextPart": {"Data": "x"}}
+    for more in ({}, {"FeedbackForwardingAddress": "Bounces <bounces@example.com>"}):
+        recipient = {mailbox(): {"ChannelType": "EMAIL"}}
+        send(
+            client,
+            app,
+            Addresses=recipient,
+            MessageConfiguration={"EmailMessage": {**FROM, "SimpleEmail": simple, **more}},
+        )
+    eventually(lambda: len(envelopes.seen) == 2)
+    relay.stop()
+    running.stop()
+
+    assert sorted(sender for sender, _ in envelopes.seen) == ["bounces@example.com", "shop@example.com"]

@@ -29,7 +29,7 @@ def test_ids_have_the_same_bound(pinpoint, app_id):
     put(pinpoint, app_id, CHINESE[:682], "GCM", "x", User={"UserId": CHINESE[:682]})
     with pytest.raises(pinpoint.exceptions.BadRequestException, match="Id: must be at most 2048 bytes"):
         put(pinpoint, app_id, CHINESE, "GCM", "x")
-    with pytest.raises(pinpoint.exceptions.BadRequestException, match="User.UserId: must be at most 2048 bytes"):
+    with pytest.raises(pinpoint.exceptions.BadRequestException, match=r"User\.UserId: must be at most 2048 bytes"):
         put(pinpoint, app_id, "e", "GCM", "x", User={"UserId": CHINESE})
     found = pinpoint.get_user_endpoints(ApplicationId=app_id, UserId=CHINESE[:682])["EndpointsResponse"]["Item"]
 

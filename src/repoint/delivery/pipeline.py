@@ -7,7 +7,7 @@ others is in its plan; everything else it needs has been read before the first s
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from repoint.delivery import records
@@ -122,16 +122,17 @@ def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 
 def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
-    """Fill in this recipient's values."""
+    """Fill in this recipient's values, in the parts and in those headers that have variables."""
     assert delivery.content is not None
+    variables = variables_of(delivery.endpoint, delivery.row.app_id)
+    templates, missing_fails, now = workshop.templates, workshop.missing_fails, delivery.now
+    personal = {name: value for name, value in delivery.plan.headers if "{{" in value}
     try:
-        delivery.rendered = render_parts(
-            workshop.templates,
-            delivery.content,
-            variables_of(delivery.endpoint, delivery.row.app_id),
-            now=delivery.now,
-            missing_fails=workshop.missing_fails,
-        )
+        delivery.rendered = render_parts(templates, delivery.content, variables, now=now, missing_fails=missing_fails)
+        if personal:
+            headers = replace(delivery.content, parts=personal)
+            rendered = render_parts(templates, headers, variables, now=now, missing_fails=missing_fails)
+            delivery.headers.extend(rendered.items())
     except RenderingError as error:
         return failed(records.RENDERING_FAILURE_CODE, str(error))
     return None
@@ -157,7 +158,8 @@ def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
         content = _compose(workshop, delivery)
     except HeaderError as error:
         return failed(records.RENDERING_FAILURE_CODE, str(error))
-    delivery.email = Email(row.message_id, delivery.envelope_from or mailbox_of(sender), row.address, content)
+    bounces_to = delivery.envelope_from or mailbox_of(delivery.plan.feedback_address or sender)
+    delivery.email = Email(row.message_id, bounces_to, row.address, content)
     return None
 
 

@@ -32,7 +32,9 @@ class Plan:
     template: Mapping[str, Any] | None
     content: Content
     sender: str
+    feedback_address: str
     attributes: dict[str, str]
+    headers: list[tuple[str, str]]
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
 
     def content_for(self, personal: Mapping[str, Any]) -> Content:
@@ -59,7 +61,7 @@ class Plan:
                 reply_to=tuple(self.content.message.get("ReplyToAddresses", ())),
                 has_text=has_text,
                 has_html=has_html,
-                headers=[pair for pair in self.content.headers if pair[0].lower() not in HEADERS_RESERVED],
+                headers=[(name, value) for name, value in self.headers if "{{" not in value],
             )
             compiled = self.emails[has_text, has_html] = compile_email(parts)
         return compiled
@@ -88,7 +90,9 @@ def make_plan(
         template=template,
         content=content,
         sender=content.message.get("FromAddress") or configured or "",
+        feedback_address=content.message.get("FeedbackForwardingAddress", ""),
         attributes={**shared.get("Context", {}), **trace},
+        headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
     )
 
 
