@@ -511,3 +511,52 @@ def test_the_template_keeps_its_date_while_versions_get_their_own(pinpoint, name
 
     assert first["CreationDate"] == second["CreationDate"]
     assert first["LastModifiedDate"] < second["LastModifiedDate"]
+
+
+@each_kind
+def test_the_same_update_twice_changes_nothing(pinpoint, name, kind):
+    run(pinpoint, "create", kind, name, KINDS[kind][2])
+    updates = [run(pinpoint, "update", kind, name, KINDS[kind][2])["Message"] for _ in range(2)]
+    found = run(pinpoint, "get", kind, name)
+
+    assert updates == ["Accepted", "Accepted"]
+    assert found["Version"] == "1"
+    assert found["LastModifiedDate"] == found["CreationDate"]
+
+
+@pytest.mark.parametrize("kind", ["email", "sms", "push"])
+def test_a_recommender_is_named_by_all_kinds_but_voice_and_in_app(pinpoint, name, kind):
+    run(pinpoint, "create", kind, name, {**KINDS[kind][2], "RecommenderId": "r" * 32})
+
+    assert run(pinpoint, "get", kind, name)["RecommenderId"] == "r" * 32
+
+
+def test_headers_are_kept_in_their_order(pinpoint, name):
+    headers = [{"Name": "X-B", "Value": "{{b}}"}, {"Name": "X-A", "Value": "a"}]
+    run(pinpoint, "create", "email", name, {"Headers": headers})
+
+    assert run(pinpoint, "get", "email", name)["Headers"] == headers
+
+
+def test_in_app_content_comes_back_whole(pinpoint, name):
+    button = {
+        "Text": "Go",
+        "ButtonAction": "LINK",
+        "Link": "https://example.com",
+        "TextColor": "#fff",
+        "BorderRadius": 4,
+    }
+    override = {"ButtonAction": "DEEP_LINK", "Link": "app://go"}
+    message = {
+        "BackgroundColor": "#000",
+        "ImageUrl": "https://example.com/a.png",
+        "HeaderConfig": {"Alignment": "CENTER", "Header": "{{kept as it is}}", "TextColor": "#fff"},
+        "BodyConfig": {"Alignment": "LEFT", "Body": "Text", "TextColor": "#fff"},
+        "PrimaryBtn": {"DefaultConfig": button, "Android": override, "IOS": override, "Web": override},
+        "SecondaryBtn": {"DefaultConfig": {"Text": "No", "ButtonAction": "CLOSE"}},
+    }
+    content = {"Layout": "CAROUSEL", "Content": [message] * 5, "CustomConfig": {"k": "v"}}
+    run(pinpoint, "create", "in_app", name, content)
+    found = run(pinpoint, "get", "in_app", name)
+
+    assert {member: found[member] for member in content} == content

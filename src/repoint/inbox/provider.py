@@ -10,6 +10,13 @@ from repoint.delivery.provider import DeliveryStatus, Outcome, TextMessage
 from repoint.inbox.store import NewMessage, append
 
 
+def preview_of(message: TextMessage) -> str:
+    """What the list shows of a message: its text, or else what it is instead."""
+    raw = message.details.get("RawContent")
+    silent = "A silent notification" if message.details.get("SilentPush") else ""
+    return message.body or (raw if isinstance(raw, str) else silent)
+
+
 class InboxTextProvider:
     """Every message arrives, in the inbox."""
 
@@ -28,7 +35,7 @@ class InboxTextProvider:
                 sender=message.origination or message.sender_id,
                 recipient=message.address,
                 subject=message.title,
-                preview=message.body,
+                preview=preview_of(message),
                 content=msgspec.json.encode(message),
             )
             for message in messages

@@ -38,7 +38,7 @@ const load = async (after = "") => {
 const drawList = () => {
   list.replaceChildren(...state.messages.map((message) => {
     const row = make("button", { type: "button", className: message.isRead ? "" : "unread" },
-      make("span", { className: "tag", textContent: message.channelType.replace("_", " ") }),
+      make("span", { className: "tag", textContent: message.channelType.replaceAll("_", " ") }),
       make("span", { className: "who", textContent: message.recipient }),
       make("span", { className: "when", textContent: ago(message.receivedAt) }),
       make("span", { className: "what", textContent: message.subject || message.preview }));
@@ -75,8 +75,6 @@ const open = async (id) => {
 };
 
 const email = (message) => {
-  
-
   const tabs = {
     HTML: message.html && (() => {
       const frame = make("iframe", { src: `/inbox/api/messages/${message.id}/html`, title: "The email as HTML" });
@@ -129,20 +127,58 @@ const email = (message) => {
   ];
 };
 
-const phone = (message) => {
-  const { title, body, origination, sender_id: sender } = message.message;
-  const from = make("div", { className: "from", textContent: origination || sender || message.channelType });
-  let content;
-  if (message.channelType === "SMS") content = make("div", { className: "bubble", textContent: body });
-  else if (message.channelType === "VOICE") {
-    content = make("div", { className: "call" }, make("p", { textContent: "Incoming call" }), make("p", { textContent: `“${body}”` }));
-  } else {
-    content = make("div", { className: "notification" }, make("strong", { textContent: title || "" }), body);
-  }
+const shown = (value) => (typeof value === "object" ? JSON.stringify(value, null, 2) : String(value));
+
+const facts = (details) => {
+  const rows = Object.entries(details).filter(([, value]) => value !== "");
+  if (!rows.length) return [];
   return [
-    make("h2", { className: "subject", textContent: `${message.channelType} to ${message.recipient}` }),
+    make("h3", { textContent: "What the provider gets" }),
+    make("table", { className: "details" }, make("tbody", {}, ...rows.map(([name, value]) =>
+      make("tr", {}, make("td", { textContent: name }), make("td", {}, make("pre", { className: "text", textContent: shown(value) })))))),
+  ];
+};
+
+const pretty = (raw) => {
+  try { return JSON.stringify(JSON.parse(raw), null, 2); } catch { return raw; }
+};
+
+const sms = ({ body }) => [make("div", { className: "bubble", textContent: body })];
+
+const call = ({ body, details }) => {
+  const script = new DOMParser().parseFromString(body, "text/html").body.textContent.trim();
+  const voice = [details.VoiceId, details.LanguageCode].filter(Boolean).join(", ");
+  return [make("div", { className: "call" },
+    make("p", { className: "ringing", textContent: "Incoming call" }),
+    make("p", { className: "script", textContent: `“${script}”` }),
+    make("p", { className: "from", textContent: voice ? `Spoken by ${voice}` : "Spoken by the default voice" }))];
+};
+
+// Nothing is fetched from elsewhere, so pictures stand here as their addresses.
+const notification = ({ title, body, details }) => {
+  if (details.RawContent) return [make("pre", { className: "notification text", textContent: pretty(details.RawContent) })];
+  if (details.SilentPush) return [make("div", { className: "notification silent" }, make("em", { textContent: "Silent: the app is woken, and nothing is shown" }))];
+  const picture = details.ImageUrl || details.MediaUrl;
+  const action = { URL: `Opens ${details.Url || "a page"}`, DEEP_LINK: `Opens ${details.Url || "a place in the app"}` }[details.Action] || "Opens the app";
+  return [make("div", { className: "notification" },
+    make("strong", { textContent: title || "" }), make("span", { textContent: body }),
+    ...(picture ? [make("div", { className: "picture", textContent: picture })] : []),
+    make("div", { className: "action", textContent: action }))];
+};
+
+const phone = (message) => {
+  const text = message.message;
+  const from = text.origination || text.sender_id || message.channelType.replaceAll("_", " ");
+  const kind = { SMS: sms, VOICE: call }[message.channelType] || notification;
+  const details = message.channelType === "VOICE" && text.body.includes("<") ? { Script: text.body, ...text.details } : { ...text.details };
+  if (message.channelType === "SMS") details.MessageType = text.message_type;
+  if (details.RawContent) details.RawContent = pretty(details.RawContent);
+  return [
+    make("h2", { className: "subject", textContent: `${message.channelType.replaceAll("_", " ")} to ${message.recipient}` }),
     make("p", { className: "facts", textContent: `${new Date(message.receivedAt).toLocaleString()} · ${message.messageId}` }),
-    make("div", { className: "phone" }, from, content),
+    make("div", { className: "beside" },
+      make("div", { className: "phone" }, make("div", { className: "from", textContent: from }), ...kind(text)),
+      make("div", { className: "provider" }, ...facts(details))),
   ];
 };
 

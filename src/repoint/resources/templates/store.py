@@ -135,11 +135,11 @@ async def insert_version(
 async def replace_version(
     connection: Connection, key: TemplateKey, version: int, document: dict[str, Any], now: datetime
 ) -> None:
-    """Put new content in place of a version's."""
+    """Put new content in place of a version's; the same content again leaves it as it was, its date too."""
     await connection.execute(
         """UPDATE template_version SET document = %s, modified_at = %s
-           WHERE region = %s AND template_type = %s AND name = %s AND version = %s""",
-        [Jsonb(document), now, *key, version],
+           WHERE region = %s AND template_type = %s AND name = %s AND version = %s AND document <> %s""",
+        [Jsonb(document), now, *key, version, Jsonb(document)],
     )
 
 
