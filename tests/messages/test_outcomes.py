@@ -1,11 +1,13 @@
 """What the log says of a message: the documents of the event stream."""
 
 import json
+import subprocess
 from email.utils import parsedate_to_datetime
 
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import REPOINT, eventually
+from tests.delivery.selecting import email_content, select
 from tests.messages.sending import events, mailbox, phone, put, send
 
 FROM = "Shop <shop@example.com>"
@@ -62,11 +64,46 @@ def test_an_email_that_does_not_render_was_not_sent(server, pinpoint, app_id):
     assert mail_event["rendering_failure"]["error_message"].startswith("TextPart: ")
 
 
-def test_the_events_of_an_endpoint_bear_its_id(server, pinpoint, app_id):
-    put(pinpoint, app_id, "e-1", "EMAIL", mailbox())
-    _, log = sent(server, pinpoint, app_id, ("e-1", {}), email(), 2)
+def records(server, app_id, count):
+    """The application's events as the stream's records."""
+    command = [REPOINT, "events", "list", "--data-dir", server.data_dir, "--app", app_id, "--json"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines] if len(lines) >= count else None
 
-    assert [client_id for _, client_id, _, _ in log] == ["e-1", "e-1"]
+
+def test_the_record_of_an_endpoints_email_is_the_streams(server, pinpoint, app_id):
+    address = mailbox()
+    put(pinpoint, app_id, "Ann/Mail-1", "EMAIL", address)
+    message_id, _ = sent(server, pinpoint, app_id, ("ANN/mail-1", {}), email(), 2)
+    send_record, delivered = eventually(lambda: records(server, app_id, 2))
+    mail = send_record["facets"]["email_channel"]["mail_event"].pop("mail")
+    moment = send_record.pop("event_timestamp")
+    arrival = send_record.pop("arrival_timestamp")
+
+    assert send_record == {
+        "event_type": "_email.send",
+        "event_version": "3.1",
+        "application": {"app_id": app_id, "sdk": {}},
+        "client": {"client_id": "Ann/Mail-1"},
+        "device": {"platform": {}},
+        "session": {},
+        "attributes": {"feedback": "received", "treatment_id": "0"},
+        "client_context": {"custom": {"legacy_identifier": app_id}},
+        "awsAccountId": "123456789012",
+        "facets": {"email_channel": {"mail_event": {"send": {}}}},
+    }
+    assert mail.keys() == {
+        "message_id",
+        "message_send_timestamp",
+        "from_address",
+        "destination",
+        "headers_truncated",
+        "headers",
+        "common_headers",
+    }
+    assert mail["message_id"] == message_id
+    assert moment == mail["message_send_timestamp"] == delivered["event_timestamp"] <= arrival
+    assert delivered["client"] == send_record["client"]
 
 
 def test_an_sms_is_one_event(server, pinpoint, app_id):
@@ -125,3 +162,12 @@ def test_an_sms_that_cannot_be_sent_once_rendered_fails(server, pinpoint, app_id
 
     assert event_type == "_SMS.FAILURE"
     assert document["attributes"]["record_status"] == status
+
+
+def test_every_endpoint_of_an_audience_is_named_as_its_owner_spells_it(server, pinpoint, app_id):
+    for number in range(5):
+        put(pinpoint, app_id, f'Ann "{number}"\\%', "EMAIL", mailbox())
+    select(server, app_id, email_content())
+    log = eventually(lambda: records(server, app_id, 10))
+
+    assert sorted({record["client"]["client_id"] for record in log}) == [f'Ann "{number}"\\%' for number in range(5)]

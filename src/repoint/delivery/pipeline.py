@@ -282,7 +282,15 @@ def retry_time(row: Leased, outcome: Outcome, now: datetime) -> datetime | None:
 
 
 def events_of(delivery: Delivery, now: datetime) -> list[Event]:
-    """What the log will say of a message that is settled."""
+    """What the log will say of a message that is settled; an endpoint's id is spelled as its owner spells it."""
+    events = _events_of(delivery, now)
+    if delivery.endpoint is not None:
+        for event in events:
+            event.document["client_id"] = delivery.endpoint.given_id
+    return events
+
+
+def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
     assert delivery.outcome is not None
     row, plan, outcome = delivery.row, delivery.plan, delivery.outcome
     attributes = plan.attributes_for(row.personal)
@@ -292,5 +300,7 @@ def events_of(delivery: Delivery, now: datetime) -> list[Event]:
     if row.channel_type == "SMS":
         message = dict(plan.content.message)
         message["RenderedBody"] = delivery.rendered.get("Body", "")
+        if delivery.text:
+            message["OriginationNumber"] = delivery.text.origination or delivery.text.sender_id
         return records.sms_events(row, outcome, message, attributes, now)
     return []

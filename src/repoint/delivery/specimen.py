@@ -15,7 +15,7 @@ import msgspec
 from repoint.delivery.pipeline import Delivery, events_of
 from repoint.resources.events.store import copy_line, copy_text
 
-NAMES = ("endpoint_id", "message_id", "address", "subject", "response")
+NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response")
 
 
 def write_lines(deliveries: Sequence[Delivery], now: datetime) -> list[bytes]:
@@ -36,9 +36,10 @@ class Specimen:
             message_id=marks["message_id"],
             address=marks["address"],
         )
+        endpoint = replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None
         rendered = {**model.rendered, "Subject": marks["subject"]}
         outcome = replace(model.outcome, status_message=marks["response"])
-        specimen = replace(model, row=row, rendered=rendered, outcome=outcome)
+        specimen = replace(model, row=row, endpoint=endpoint, rendered=rendered, outcome=outcome)
         text = b"".join(copy_line(event) for event in events_of(specimen, now))
         pieces = re.split(b"(" + b"|".join(mark.encode() for mark in marks.values()) + b")", text)
         order = {mark.encode(): name for name, mark in marks.items()}
@@ -52,6 +53,7 @@ class Specimen:
         assert delivery.outcome is not None
         return self._fill(
             copy_text(row.endpoint_id).encode(),
+            _inside_json(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
             row.message_id.encode(),
             _inside_json(row.address),
             _inside_json(delivery.rendered.get("Subject", "")),

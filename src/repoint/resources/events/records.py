@@ -87,7 +87,7 @@ def _message_record(event: LoggedEvent, account_id: str) -> Record:
         "arrival_timestamp": epoch_milliseconds(event.arrival_at),
         "event_version": "3.1",
         "application": {"app_id": event.app_id, "sdk": {}},
-        "client": {"client_id": event.endpoint_id},
+        "client": {"client_id": document.get("client_id", event.endpoint_id)},
         "device": {"platform": {}},
         "session": {},
         "attributes": {name: _text(value) for name, value in document.get("attributes", {}).items()},
