@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from repoint.delivery import records
-from repoint.delivery.content import Content
 from repoint.delivery.mime import DateLine, HeaderError, header_line, mailbox_of, prepare_raw
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
@@ -25,6 +24,7 @@ from repoint.delivery.provider import (
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.store import Event
+from repoint.resources.messages.content import Content
 from repoint.resources.messages.sizes import fault_of
 from repoint.work.outbox import Leased, Settled
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repoint.db import Database
-from repoint.delivery.content import Content, resolve
 from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
+from repoint.resources.messages.content import Content, resolve
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.templates.store import load_template
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from repoint import handlebars
 from repoint.clock import iso8601
-from repoint.delivery.content import Content
 from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.messages.content import Content
 
 TEMPLATES_MAX = 2_000
 
