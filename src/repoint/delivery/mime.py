@@ -133,16 +133,22 @@ def ascii_domain(domain: str) -> str:
 
 def part(subtype: str, content: str) -> bytes:
     """A text part in the plainest encoding that carries it: 7bit, else quoted-printable, else base64."""
-    data = BARE_NEWLINE.sub(b"\r\n", content.encode())
-    if content.isascii() and max(map(len, data.split(b"\r\n"))) <= LINE_OCTETS_MAX and "\x00" not in content:
+    data = content.encode()
+    data = BARE_NEWLINE.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
+    if content.isascii() and max(map(len, data.split(b"\n"))) <= LINE_OCTETS_MAX and "\x00" not in content:
         encoding, body = b"7bit", data
     elif len(content) * 5 > len(data) * 4:  # mostly ASCII: readable when encoded
         encoding = b"quoted-printable"
         body = BARE_NEWLINE.sub(b"\r\n", binascii.b2a_qp(data, istext=True))
     else:
         encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
-    kind = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode()
-    return kind + encoding + b"\r\n\r\n" + body
+    return b"".join((PART_HEADS[subtype], encoding, b"\r\n\r\n", body))
+
+
+PART_HEADS = {
+    subtype: f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode()
+    for subtype in ("plain", "html")
+}
 
 
 def header_line(name: str, value: str) -> bytes:
