@@ -151,7 +151,7 @@ def reference(port: int, size: int) -> float | None:
 def cpu_seconds(processes: list[psutil.Process]) -> float:
     """What these and their children have used so far."""
     family = [one for process in processes for one in (process, *process.children(recursive=True))]
-    return sum(times.user + times.system for times in (one.cpu_times() for one in family))
+    return float(sum(times.user + times.system for times in (one.cpu_times() for one in family)))
 
 
 async def measure(installation: Installation, port: int, count: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from repoint import __version__, doctor
+from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
@@ -201,6 +202,7 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
 
 
 main.add_command(events_group)
+main.add_command(dkim_group)
 
 if __name__ == "__main__":
     main()

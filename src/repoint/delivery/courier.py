@@ -38,7 +38,7 @@ class Courier:
         self._clock = server.clock
         self._providers = providers
         self._metrics = metrics
-        self._planner = Planner(server.db)
+        self._planner = Planner(server.db, server.seal)
         self._workshop = Workshop(Templates(), DateLine(), missing_fails=missing_fails)
 
     async def deliver(self, batch: Sequence[Leased]) -> None:

@@ -119,16 +119,21 @@ def compile_email(parts: EmailParts) -> CompiledEmail:
         lines.append(b"Reply-To: " + b",\r\n ".join(address_header(one) for one in parts.reply_to) + b"\r\n")
     lines.extend(header_line(name, value) for name, value in parts.headers)
     lines.append(b"To: ")
-    domain = split_address(parts.from_address)[1].rpartition("@")[2]
-    return CompiledEmail(b"".join(lines), ascii_domain(domain), parts.has_text, parts.has_html, new_boundary())
+    domain = domain_of(parts.from_address) or "localhost"
+    return CompiledEmail(b"".join(lines), domain, parts.has_text, parts.has_html, new_boundary())
 
 
 def ascii_domain(domain: str) -> str:
-    """A domain for a Message-ID: ASCII, and never empty."""
+    """A domain in ASCII; empty when it cannot be written so."""
     try:
-        return domain.encode("idna").decode() or "localhost"
+        return domain.encode("idna").decode()
     except UnicodeError:
-        return "localhost"
+        return ""
+
+
+def domain_of(address: str) -> str:
+    """The domain, in ASCII, of `Name <local@domain>`; empty when there is none."""
+    return ascii_domain(mailbox_of(address).rpartition("@")[2])
 
 
 def part(subtype: str, content: str) -> bytes:
@@ -249,7 +254,7 @@ def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> byt
         kept.append(f"Date: {format_datetime(date.astimezone(UTC))}".encode())
     if b"message-id" not in names:
         sender = next((line for line in kept if line.lower().startswith(b"from:")), b"")
-        domain = ascii_domain(split_address(sender[5:].decode("utf-8", "replace"))[1].rpartition("@")[2])
+        domain = domain_of(sender[5:].decode("utf-8", "replace")) or "localhost"
         kept.append(f"Message-ID: <{message_id}@{domain}>".encode())
     if b"to" not in names:
         kept.append(b"To: " + address_header(to))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from repoint.delivery import records
+from repoint.delivery import dkim, records
 from repoint.delivery.mime import DateLine, HeaderError, header_line, mailbox_of, prepare_raw
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
@@ -181,6 +181,14 @@ def _compose(workshop: Workshop, delivery: Delivery) -> bytes:
     )
 
 
+def sign(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """With every DKIM key of the sender's domain."""
+    email, keys = delivery.email, delivery.plan.dkim_keys
+    if keys and email is not None:
+        email.content = dkim.sign(email.content, keys, delivery.now)
+    return None
+
+
 def build_text(delivery: Delivery) -> Outcome | None:
     """An SMS, a push notification or a call: what its provider needs."""
     assert delivery.content is not None
@@ -217,6 +225,7 @@ STEPS = (
     render,
     stop_if_too_long,
     build,
+    sign,
 )
 
 

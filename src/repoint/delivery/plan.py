@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repoint.db import Database
-from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email
+from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
+from repoint.resources.dkim import SigningKey, load_signing_keys
 from repoint.resources.messages.content import Content, resolve
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.templates.store import load_template
+from repoint.sealing import Seal
 
 PLANS_MAX = 1_000
+NO_KEYS: Sequence[SigningKey] = ()
 HEADERS_RESERVED = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"})
 
 
@@ -35,7 +38,13 @@ class Plan:
     feedback_address: str
     attributes: dict[str, str]
     headers: list[tuple[str, str]]
+    dkim_keys: Sequence[SigningKey]
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
+
+    @property
+    def made_from(self) -> tuple[object, ...]:
+        """What may change under a plan, and makes it void."""
+        return (self.app, self.channel, self.template, self.dkim_keys)
 
     def content_for(self, personal: Mapping[str, Any]) -> Content:
         """The shared content, or one of their own for recipients who have overrides."""
@@ -77,10 +86,11 @@ def make_plan(
     app: App | None,
     channel: Channel | None,
     template: Mapping[str, Any] | None,
+    *,
+    dkim_keys: Sequence[SigningKey] = (),
 ) -> Plan:
     """Work out what is shared."""
     content = resolve(channel_type, shared, {}, template)
-    configured = channel.settings.get("FromAddress") if channel else None
     trace = {"trace_id": shared["TraceId"]} if shared.get("TraceId") else {}
     return Plan(
         channel_type=channel_type,
@@ -89,18 +99,26 @@ def make_plan(
         channel=channel,
         template=template,
         content=content,
-        sender=content.message.get("FromAddress") or configured or "",
+        sender=sender_of(shared, channel) if channel_type == "EMAIL" else "",
         feedback_address=content.message.get("FeedbackForwardingAddress", ""),
         attributes={**shared.get("Context", {}), **trace},
         headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
+        dkim_keys=dkim_keys,
     )
+
+
+def sender_of(shared: Mapping[str, Any], channel: Channel | None) -> str:
+    """The message's own FromAddress, or the email channel's; empty when neither has one."""
+    own = shared["Message"].get("EmailMessage", {}).get("FromAddress")
+    return own or (channel.settings.get("FromAddress") if channel else None) or ""
 
 
 class Planner:
     """Makes plans, and keeps them for as long as the settings they were made from stand."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, seal: Seal) -> None:
         self._db = db
+        self._seal = seal
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
 
     async def plans(self, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], Plan]:
@@ -127,13 +145,20 @@ class Planner:
         channel = (await self._db.cached(load_channels, app_id)).get(channel_type)
         template = await self._template(channel_type, shared)
         found = self._plans.get((activity_id, channel_type))
-        if found and found.app is app and found.channel is channel and found.template is template:
+        dkim_keys = await self._dkim_keys(shared, channel) if channel_type == "EMAIL" else NO_KEYS
+        made_from = (app, channel, template, dkim_keys)
+        if found and all(old is new for old, new in zip(found.made_from, made_from, strict=True)):
             self._plans.move_to_end((activity_id, channel_type))
             return found
-        plan = self._plans[activity_id, channel_type] = make_plan(channel_type, shared, app, channel, template)
+        plan = make_plan(channel_type, shared, app, channel, template, dkim_keys=dkim_keys)
+        self._plans[activity_id, channel_type] = plan
         if len(self._plans) > PLANS_MAX:
             self._plans.popitem(last=False)
         return plan
+
+    async def _dkim_keys(self, shared: Mapping[str, Any], channel: Channel | None) -> Sequence[SigningKey]:
+        domain = domain_of(sender_of(shared, channel))
+        return await self._db.cached(load_signing_keys, (self._seal, domain)) if domain else NO_KEYS
 
     async def _template(self, channel_type: str, shared: Mapping[str, Any]) -> dict[str, Any] | None:
         template_type = TEMPLATE_TYPES[channel_type]

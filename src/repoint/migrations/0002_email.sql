@@ -1,5 +1,6 @@
--- Slices: the outbox of activities with many recipients. One row stands for a range of the ledger's rows.
+-- Email at speed: slices, room in the ledger, keys that sign.
 
+-- Slices are the outbox of activities with many recipients: one row stands for a range of the ledger's rows.
 CREATE TABLE outbox_slice (
     slice_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     app_id            text NOT NULL,
@@ -18,3 +19,14 @@ CREATE INDEX outbox_slice_by_due ON outbox_slice (due_at);
 ALTER TABLE message SET (fillfactor = 50);
 DROP INDEX message_by_age;
 CREATE INDEX message_by_age ON message USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
+
+-- DKIM keys: a domain may have several selectors, and each signs.
+CREATE TABLE dkim_key (
+    domain      text NOT NULL,               -- in ASCII, in lower case
+    selector    text NOT NULL,
+    algorithm   text NOT NULL CHECK (algorithm IN ('rsa', 'ed25519')),
+    private_key bytea NOT NULL,              -- sealed PEM (PKCS #8)
+    dns_record  text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    PRIMARY KEY (domain, selector)
+);
