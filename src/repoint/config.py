@@ -41,6 +41,10 @@ class Settings:
         "inbox.",
         secret=True,
     )
+    ses_identity: tuple[str, ...] = setting(
+        (),
+        "Whose email goes by Amazon SES: a domain, an address, an email channel's Identity ARN, or * for all.",
+    )
     inbox: bool = setting(
         default=True, text="Show what has no provider at /inbox. Turn it off where strangers can reach the port."
     )

@@ -24,7 +24,9 @@ from repoint.db.embedded import EmbeddedPostgres
 from repoint.db.migrate import load_migrations, migrate
 from repoint.delivery.pipeline import Providers
 from repoint.delivery.provider import EmailProvider
+from repoint.delivery.providers.ses import SesProvider
 from repoint.delivery.providers.smtp import SmtpProvider
+from repoint.delivery.routing import EmailRouter
 from repoint.delivery.worker import Worker
 from repoint.gateway.http import AccessKey, Caller, Gateway, Unavailable
 from repoint.gateway.policy import parse_policy
@@ -318,6 +320,8 @@ async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[
         urls = [f"smtp://127.0.0.1:{port}?starttls=never"]
         logger.warning("no SMTP relay is configured: email goes to the inbox, and nothing to the outside")
     email: EmailProvider = SmtpProvider.from_urls(urls)
+    if settings.ses_identity:
+        email = EmailRouter(settings.ses_identity, SesProvider(), email)
     text = InboxTextProvider(server.db, server.clock)
     providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text))
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from repoint.delivery import dkim, records
-from repoint.delivery.mime import DateLine, HeaderError, header_line, mailbox_of, prepare_raw
+from repoint.delivery.mime import DateLine, HeaderError, header_line, prepare_raw
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
     DeliveryStatus,
@@ -151,15 +151,22 @@ def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
 
 def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """A finished RFC 5322 message, with its envelope."""
-    row, sender = delivery.row, delivery.plan.sender
-    if not sender:
+    row, plan = delivery.row, delivery.plan
+    if not plan.sender:
         return failed(400, "No FromAddress: neither the message nor the email channel has one")
     try:
         content = _compose(workshop, delivery)
     except HeaderError as error:
         return failed(records.RENDERING_FAILURE_CODE, str(error))
-    bounces_to = delivery.envelope_from or mailbox_of(delivery.plan.feedback_address or sender)
-    delivery.email = Email(row.message_id, bounces_to, row.address, content)
+    delivery.email = Email(
+        row.message_id,
+        delivery.envelope_from or plan.bounces_to,
+        row.address,
+        content,
+        plan.mailbox,
+        plan.identity,
+        plan.configuration_set,
+    )
     return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repoint.db import Database
-from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of
+from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of, mailbox_of
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
 from repoint.resources.dkim import SigningKey, load_signing_keys
@@ -35,7 +35,10 @@ class Plan:
     template: Mapping[str, Any] | None
     content: Content
     sender: str
-    feedback_address: str
+    mailbox: str
+    bounces_to: str
+    identity: str
+    configuration_set: str
     attributes: dict[str, str]
     headers: list[tuple[str, str]]
     dkim_keys: Sequence[SigningKey]
@@ -91,6 +94,8 @@ def make_plan(
 ) -> Plan:
     """Work out what is shared."""
     content = resolve(channel_type, shared, {}, template)
+    sender = sender_of(shared, channel) if channel_type == "EMAIL" else ""
+    settings = channel.settings if channel else {}
     trace = {"trace_id": shared["TraceId"]} if shared.get("TraceId") else {}
     return Plan(
         channel_type=channel_type,
@@ -99,8 +104,11 @@ def make_plan(
         channel=channel,
         template=template,
         content=content,
-        sender=sender_of(shared, channel) if channel_type == "EMAIL" else "",
-        feedback_address=content.message.get("FeedbackForwardingAddress", ""),
+        sender=sender,
+        mailbox=mailbox_of(sender),
+        bounces_to=mailbox_of(content.message.get("FeedbackForwardingAddress") or sender),
+        identity=str(settings.get("Identity") or ""),
+        configuration_set=str(settings.get("ConfigurationSet") or ""),
         attributes={**shared.get("Context", {}), **trace},
         headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
         dkim_keys=dkim_keys,

@@ -36,12 +36,18 @@ class Outcome:
 
 @dataclass(slots=True)
 class Email:
-    """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope."""
+    """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope.
+
+    `sender` is the mailbox in From, `identity` and `configuration_set` are the email channel's; SES wants to know.
+    """
 
     message_id: str
     envelope_from: str
     recipient: str
     content: bytes
+    sender: str = ""
+    identity: str = ""
+    configuration_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)

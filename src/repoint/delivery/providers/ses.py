@@ -1,0 +1,107 @@
+"""Email through Amazon SES (API v2, SendEmail with raw content), or whatever answers at AWS_ENDPOINT_URL_SESV2."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from repoint.delivery.provider import DeliveryStatus, Email, Outcome
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+ARN_REGION_FIELD = 3
+ARN_FIELDS = 6
+# SES's errors (API reference, SendEmail): what slows down, what may heal, and by default what will not.
+THROTTLED = frozenset(
+    {"TooManyRequestsException", "LimitExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded"}
+)
+TEMPORARY = frozenset(
+    {
+        "SendingPausedException",
+        "InternalFailure",
+        "InternalServiceError",
+        "InternalServiceErrorException",
+        "ServiceUnavailable",
+        "RequestTimeout",
+        "RequestExpired",
+        "ExpiredTokenException",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "AccessDeniedException",
+        "InvalidSignatureException",
+    }
+)
+SERVER_FAULT = 500
+
+
+class SesProvider:
+    """Sends over a fixed number of threads, which is how boto3 speaks to the network.
+
+    A client is made for each region that an identity's ARN names. Credentials and regions are found as by any AWS
+    client.
+    """
+
+    def __init__(self, *, connections_max: int = 16) -> None:
+        self._connections_max = connections_max
+        self._threads = ThreadPoolExecutor(connections_max, thread_name_prefix="ses")
+        self._clients: dict[str, Any] = {}
+
+    async def send(self, emails: Sequence[Email]) -> list[Outcome]:
+        """An outcome for each, in order."""
+        loop = asyncio.get_running_loop()
+        return list(await asyncio.gather(*(loop.run_in_executor(self._threads, self._send, one) for one in emails)))
+
+    async def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False)
+
+    def _send(self, email: Email) -> Outcome:
+        identity = email.identity if len(email.identity.split(":")) >= ARN_FIELDS else ""
+        request: dict[str, Any] = {
+            "Destination": {"ToAddresses": [email.recipient]},
+            "Content": {"Raw": {"Data": email.content}},
+        }
+        if identity:
+            request["FromEmailAddressIdentityArn"] = identity
+        if email.configuration_set:
+            request["ConfigurationSetName"] = email.configuration_set
+        try:
+            answer = self._client(identity).send_email(**request)
+        except ClientError as error:
+            return outcome_of(error)
+        except ParamValidationError as error:
+            return Outcome(DeliveryStatus.PERMANENT_FAILURE, 400, f"SES: {error}"[:500])
+        except BotoCoreError as error:  # no credentials, no connection, no answer
+            return Outcome(DeliveryStatus.TEMPORARY_FAILURE, 503, f"SES: {error}"[:500])
+        return Outcome(DeliveryStatus.SUCCESSFUL, 200, f"250 Ok {answer['MessageId']}", answer["MessageId"])
+
+    def _client(self, identity: str) -> Any:
+        region = identity.split(":")[ARN_REGION_FIELD] if identity else ""
+        client = self._clients.get(region)
+        if client is None:
+            config = Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                max_pool_connections=self._connections_max,
+                retries={"total_max_attempts": 1},  # the outbox tries again, with its own patience
+            )
+            session = boto3.session.Session(region_name=region or None)
+            client = self._clients[region] = session.client("sesv2", config=config)
+        return client
+
+
+def outcome_of(error: ClientError) -> Outcome:
+    """SES's refusal in Pinpoint's words."""
+    detail = error.response.get("Error", {})
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = detail.get("Code", "")
+    text = f"{code}: {detail.get('Message', '')}"[:500]
+    if code in THROTTLED:
+        return Outcome(DeliveryStatus.THROTTLED, 429, text)
+    if code in TEMPORARY or status >= SERVER_FAULT:
+        return Outcome(DeliveryStatus.TEMPORARY_FAILURE, status or 503, text)
+    return Outcome(DeliveryStatus.PERMANENT_FAILURE, status or 400, text)
