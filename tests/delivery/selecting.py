@@ -1,6 +1,7 @@
 """Activities for an audience, as a campaign's start accepts them."""
 
 import asyncio
+import contextlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,19 @@ import psycopg
 from psycopg import sql
 
 from repoint.resources.messages.store import SelectedActivity, insert_selected
+from tests.conftest import start_server
+
+
+@contextlib.contextmanager
+def serving(data_dir, *arguments):
+    """A server of one's own, and an application in it; stopped at the end, which has to succeed."""
+    server = start_server(data_dir, *arguments, "--log-level", "error")
+    client = server.client()
+    try:
+        yield server, client, client.create_app(CreateApplicationRequest={"Name": "Own"})["ApplicationResponse"]["Id"]
+    finally:
+        status = server.stop()
+    assert status == 0
 
 
 def dsn(server):

@@ -10,8 +10,9 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from tests.conftest import eventually, start_server
+from tests.conftest import eventually
 from tests.delivery.hostile_smtp import HostileRelay, in_thread
+from tests.delivery.selecting import is_done, query, serving
 
 POSTFIX = shutil.which("postfix", path="/usr/sbin:/usr/local/sbin") or ""
 pytestmark = pytest.mark.skipif(
@@ -35,7 +36,7 @@ smtp_dns_support_level = disabled
 smtp_tls_security_level = none
 smtpd_tls_security_level = none
 smtpd_recipient_restrictions =
-  check_recipient_access inline:{{nobody@example.com=550}}, permit_mynetworks, reject
+  check_recipient_access inline:{{nobody@example.com=REJECT}}, permit_mynetworks, reject
 smtputf8_enable = no
 maillog_file = /dev/stdout
 maillog_file_prefixes = /dev
@@ -103,12 +104,13 @@ def postfix(folder, next_hop):
 
 
 def test_postfix_relays_what_we_send(tmp_path):
-    with in_thread(HostileRelay()) as sink, postfix(tmp_path / "postfix", sink.port) as port:
-        server = start_server(tmp_path / "repoint", "--smtp-url", f"smtp://127.0.0.1:{port}", "--log-level", "error")
-        client = server.client()
-        app_id = client.create_app(CreateApplicationRequest={"Name": "Postfix"})["ApplicationResponse"]["Id"]
-        parts = {name: {"Data": f"Grüße, {name}\n.\n..dots\n"} for name in ("Subject", "TextPart", "HtmlPart")}
-        addresses = [f"p{number}@example.com" for number in range(20)] + ["nobody@example.com"]
+    parts = {name: {"Data": f"Grüße, {name}\n.\n..dots\n"} for name in ("Subject", "TextPart", "HtmlPart")}
+    addresses = [f"p{number}@example.com" for number in range(20)] + ["nobody@example.com"]
+    with (
+        in_thread(HostileRelay()) as sink,
+        postfix(tmp_path / "postfix", sink.port) as port,
+        serving(tmp_path / "repoint", "--smtp-url", f"smtp://127.0.0.1:{port}") as (server, client, app_id),
+    ):
         client.send_messages(
             ApplicationId=app_id,
             MessageRequest={
@@ -118,11 +120,12 @@ def test_postfix_relays_what_we_send(tmp_path):
                 },
             },
         )
-        eventually(lambda: len(sink.messages) == 20)
-        assert server.stop() == 0
+        eventually(lambda: len(sink.messages) == 20 and is_done(server))
+        refused = query(server, "SELECT address, status_code FROM message WHERE state = 'FAILED'")
     email = message_from_bytes(sink.messages[0][1], policy=policy.default)
 
     assert sorted(sink.recipients) == sorted(addresses[:-1])
+    assert refused == [("nobody@example.com", 554)]
     assert email["From"].addresses[0].display_name == "Größe & Co"
     assert email.get_body(("plain",)).get_content().splitlines() == ["Grüße, TextPart", ".", "..dots"]
     assert not email.defects

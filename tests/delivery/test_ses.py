@@ -14,8 +14,8 @@ from moto.ses.models import ses_backends
 from repoint.delivery.provider import DeliveryStatus, Email
 from repoint.delivery.providers.ses import SesProvider
 from repoint.delivery.routing import EmailRouter
-from tests.conftest import eventually, start_server
-from tests.delivery.selecting import query
+from tests.conftest import eventually
+from tests.delivery.selecting import query, serving
 
 IDENTITY = "arn:aws:ses:eu-west-1:123456789012:identity/shop.example"
 MIME = b"From: Shop <news@shop.example>\r\nTo: a@example.com\r\nSubject: x\r\n\r\nhello\r\n"
@@ -156,20 +156,18 @@ def test_an_identity_chooses_the_provider(identities, members, expected):
 
 
 def test_a_server_sends_its_domains_by_ses_and_the_rest_by_relay(ses, tmp_path):
-    server = start_server(tmp_path / "data", "--ses-identity", "shop.example", "--log-level", "error")
-    client = server.client()
-    app_id = client.create_app(CreateApplicationRequest={"Name": "SES"})["ApplicationResponse"]["Id"]
-    for sender, recipient in (("news@shop.example", "a@example.com"), ("x@own.example", "b@example.com")):
-        content = {"Subject": {"Data": "Hi"}, "TextPart": {"Data": "there"}}
-        client.send_messages(
-            ApplicationId=app_id,
-            MessageRequest={
-                "Addresses": {recipient: {"ChannelType": "EMAIL"}},
-                "MessageConfiguration": {"EmailMessage": {"FromAddress": sender, "SimpleEmail": content}},
-            },
-        )
-    eventually(lambda: query(server, "SELECT count(*) FROM message WHERE state = 'SENT'") == [(2,)])
+    with serving(tmp_path / "data", "--ses-identity", "shop.example") as (server, client, app_id):
+        for sender, recipient in (("news@shop.example", "a@example.com"), ("x@own.example", "b@example.com")):
+            content = {"Subject": {"Data": "Hi"}, "TextPart": {"Data": "there"}}
+            client.send_messages(
+                ApplicationId=app_id,
+                MessageRequest={
+                    "Addresses": {recipient: {"ChannelType": "EMAIL"}},
+                    "MessageConfiguration": {"EmailMessage": {"FromAddress": sender, "SimpleEmail": content}},
+                },
+            )
+        eventually(lambda: query(server, "SELECT count(*) FROM message WHERE state = 'SENT'") == [(2,)])
+        kept = server.get("/inbox/api/messages")["messages"]
 
     assert [message.source for message in ses("us-east-1")] == ["news@shop.example"]
-    assert [one["recipient"] for one in server.get("/inbox/api/messages")["messages"]] == ["b@example.com"]
-    assert server.stop() == 0
+    assert [one["recipient"] for one in kept] == ["b@example.com"]

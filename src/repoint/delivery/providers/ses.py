@@ -89,7 +89,7 @@ class SesProvider:
                 max_pool_connections=self._connections_max,
                 retries={"total_max_attempts": 1},  # the outbox tries again, with its own patience
             )
-            session = boto3.session.Session(region_name=region or None)
+            session = boto3.Session(region_name=region or None)
             client = self._clients[region] = session.client("sesv2", config=config)
         return client
 
