@@ -14,11 +14,14 @@ from email.utils import format_datetime
 
 LINE_OCTETS_MAX = 998
 HEADER_CHARACTERS = 76
-ENCODED_WORD_OCTETS = 45  # base64 of 45 octets is 60 characters: with its wrapping a word stays within 75 (RFC 2047)
+ENCODED_WORD_WRAPPING = len("=?utf-8?b??=")
+ENCODED_WORD_OCTETS_MIN = 12  # less room than for this on a line, and the words begin on the next
 HEADER_NAME = re.compile(r"[!-9;-~]+\Z")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\r\n]")
 BARE_NEWLINE = re.compile(rb"\r\n|\r|\n")
-ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
+ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
+BAD_MAILBOX = re.compile(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]")
+NAME_CHARACTERS_MAX = 60  # a longer one is encoded, which can be folded anywhere
 
 
 class HeaderError(Exception):
@@ -174,35 +177,46 @@ def encode_value(value: str, used: int) -> bytes:
     """
     value = " ".join(CONTROL.sub(" ", value).split(" ")) if CONTROL.search(value) else value
     if value.isascii() and "=?" not in value:
-        return value.encode() if len(value) + used <= HEADER_CHARACTERS else _folded(value, used)
-    return _encoded_words(value)
+        if len(value) + used <= HEADER_CHARACTERS:
+            return value.encode()
+        if "  " not in value and "\t" not in value:  # some readers make one space of those around a fold
+            return _folded(value, used)
+    return _encoded_words(value, used)
 
 
 def _folded(value: str, used: int) -> bytes:
     """ASCII, broken at spaces where a line would be longer than it should; words are never broken."""
-    lines, line = [], ""
+    lines, line, room = [], "", HEADER_CHARACTERS - used
     for word in re.split(r"(?<=\S)(?= )", value):
-        if line and len(line) + len(word) + used > HEADER_CHARACTERS and word.strip():
+        if line.strip() and len(line) + len(word) > room and word.strip():
             lines.append(line)
-            line, used = word, 0
+            line, room = word, HEADER_CHARACTERS
         else:
             line += word
     lines.append(line)
-    if any(len(one) > LINE_OCTETS_MAX - HEADER_CHARACTERS for one in lines):
-        return _encoded_words(value)
+    if any(len(one) > LINE_OCTETS_MAX - HEADER_CHARACTERS for one in lines) or used > HEADER_CHARACTERS:
+        return _encoded_words(value, used)
     return "\r\n".join(lines).encode()
 
 
-def _encoded_words(value: str) -> bytes:
-    words, chunk = [], b""
+def _encoded_words(value: str, used: int) -> bytes:
+    """The value in words of whole characters, each on a line of its own that is no longer than 76 (RFC 2047)."""
+    lines, chunk, room = [], b"", _octets_within(HEADER_CHARACTERS - used)
+    if room < ENCODED_WORD_OCTETS_MIN:
+        lines, room = [b""], _octets_within(HEADER_CHARACTERS - 1)
     for character in value:
         octets = character.encode()
-        if len(chunk) + len(octets) > ENCODED_WORD_OCTETS:
-            words.append(chunk)
-            chunk = b""
+        if len(chunk) + len(octets) > room:
+            lines.append(b"=?utf-8?b?" + base64.b64encode(chunk) + b"?=")
+            chunk, room = b"", _octets_within(HEADER_CHARACTERS - 1)
         chunk += octets
-    words.append(chunk)
-    return b"\r\n ".join(b"=?utf-8?b?" + base64.b64encode(word) + b"?=" for word in words)
+    lines.append(b"=?utf-8?b?" + base64.b64encode(chunk) + b"?=")
+    return b"\r\n ".join(lines)
+
+
+def _octets_within(characters: int) -> int:
+    """How many octets an encoded word of so many characters can hold, in base64."""
+    return (min(characters, HEADER_CHARACTERS - 1) - ENCODED_WORD_WRAPPING) // 4 * 3
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -221,27 +235,35 @@ def mailbox_of(sender: str) -> str:
     return split_address(sender)[1]
 
 
-def address_header(address: str) -> bytes:
-    """`Name <a@b>` or `a@b` for a header; the name is quoted or encoded as it needs.
+def address_header(address: str, used: int = len("Reply-To: ")) -> bytes:
+    """`Name <a@b>` or `a@b` for a header; the name is quoted or encoded as it needs, and folded.
 
     Raises:
         HeaderError: when the address itself could be taken for something else.
     """
     name, mailbox = split_address(address)
-    if not mailbox or re.search(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]", mailbox):
+    if not mailbox or BAD_MAILBOX.search(mailbox):
         raise HeaderError(f"not an email address: {address[:80]!r}")
     local, at, domain = mailbox.rpartition("@")
     if not domain.isascii():
         mailbox = f"{local}{at}{ascii_domain(domain)}"
-    shown = mailbox.encode()
+    name = CONTROL.sub(" ", name).strip(" \t")
     if not name:
-        return shown
-    if not name.isascii() or CONTROL.search(name) or "=?" in name:
-        return _encoded_words(CONTROL.sub(" ", name)) + b" <" + shown + b">"
-    if not ATEXT_WORDS.match(name):
-        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}" <'.encode() + shown + b">"
-    return f"{name} <".encode() + shown + b">"
+        return mailbox.encode()
+    shown = _phrase(name, used)
+    last = len(shown) - shown.rfind(b"\r\n") if b"\r\n" in shown else len(shown) + used
+    fold = b"\r\n <" if last + len(mailbox) + len(" <>,") > HEADER_CHARACTERS else b" <"
+    return shown + fold + mailbox.encode() + b">"
+
+
+def _phrase(name: str, used: int) -> bytes:
+    """A display name: as it is, in quotes, or encoded."""
+    if not name.isascii() or "=?" in name or len(name) > NAME_CHARACTERS_MAX:
+        return _encoded_words(name, used)
+    if ATEXT_WORDS.match(name):
+        return name.encode()
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'.encode()
 
 
 def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> bytes:
