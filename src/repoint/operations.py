@@ -10,6 +10,7 @@ from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
 from repoint.resources.events import api as events
 from repoint.resources.messages import api as messages
+from repoint.resources.segments import api as segments
 from repoint.resources.templates import api as templates
 from repoint.wire.exceptions import MethodNotAllowedException
 
@@ -25,7 +26,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "CreateJourney": None,
     "CreatePushTemplate": templates.create_push_template,
     "CreateRecommenderConfiguration": None,
-    "CreateSegment": None,
+    "CreateSegment": segments.create_segment,
     "CreateSmsTemplate": templates.create_sms_template,
     "CreateVoiceTemplate": templates.create_voice_template,
     "DeleteAdmChannel": channels.delete_adm_channel,
@@ -45,7 +46,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "DeleteJourney": None,
     "DeletePushTemplate": templates.delete_push_template,
     "DeleteRecommenderConfiguration": None,
-    "DeleteSegment": None,
+    "DeleteSegment": segments.delete_segment,
     "DeleteSmsChannel": channels.delete_sms_channel,
     "DeleteSmsTemplate": templates.delete_sms_template,
     "DeleteUserEndpoints": endpoints.delete_user_endpoints,
@@ -89,12 +90,12 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetPushTemplate": templates.get_push_template,
     "GetRecommenderConfiguration": None,
     "GetRecommenderConfigurations": None,
-    "GetSegment": None,
+    "GetSegment": segments.get_segment,
     "GetSegmentExportJobs": None,
     "GetSegmentImportJobs": None,
-    "GetSegmentVersion": None,
-    "GetSegmentVersions": None,
-    "GetSegments": None,
+    "GetSegmentVersion": segments.get_segment_version,
+    "GetSegmentVersions": segments.get_segment_versions,
+    "GetSegments": segments.get_segments,
     "GetSmsChannel": channels.get_sms_channel,
     "GetSmsTemplate": templates.get_sms_template,
     "GetUserEndpoints": endpoints.get_user_endpoints,
@@ -131,7 +132,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "UpdateJourneyState": None,
     "UpdatePushTemplate": templates.update_push_template,
     "UpdateRecommenderConfiguration": None,
-    "UpdateSegment": None,
+    "UpdateSegment": segments.update_segment,
     "UpdateSmsChannel": channels.update_sms_channel,
     "UpdateSmsTemplate": templates.update_sms_template,
     "UpdateTemplateActiveVersion": templates.update_template_active_version,

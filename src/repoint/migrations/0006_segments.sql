@@ -49,3 +49,8 @@ CREATE TABLE segment_purge (
     segment_id text NOT NULL,
     PRIMARY KEY (app_id, segment_id)
 );
+
+-- What makes selective segments quick: equality of attributes (jsonb containment), and the country. The other
+-- dimensions are answered by a scan; docs/decisions tells what was tried.
+CREATE INDEX endpoint_by_attributes ON endpoint USING gin (attributes jsonb_path_ops, user_attributes jsonb_path_ops);
+CREATE INDEX endpoint_by_country ON endpoint (app_id, (location ->> 'Country')) WHERE location ->> 'Country' IS NOT NULL;

@@ -115,4 +115,7 @@ async def _exists(call: Call, path: str) -> bool:
     if row is not None and rest[:1] == ["campaigns"]:
         row = await call.db.fetch_one("SELECT 1 FROM campaign WHERE app_id = %s AND campaign_id = %s", [name, rest[1]])
         return row is not None
+    if row is not None and rest[:1] == ["segments"]:
+        row = await call.db.fetch_one("SELECT 1 FROM segment WHERE app_id = %s AND segment_id = %s", [name, rest[1]])
+        return row is not None
     return row is not None and not rest

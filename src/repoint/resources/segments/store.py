@@ -35,6 +35,8 @@ class StoredSegment:
     member_version: int | None
     created_at: datetime
     modified_at: datetime
+    has_users: bool = False
+    """Whether rows of segment_user, too, say who its members are."""
 
     @property
     def is_imported(self) -> bool:
@@ -47,7 +49,9 @@ async def load_segment(db: Database, key: tuple[str, str, int | None]) -> Stored
     app_id, segment_id, version = key
     row = await db.fetch_one(
         """SELECT s.app_id, s.segment_id, v.version, s.latest_version, v.name, v.criteria, v.import_definition,
-                  v.member_version, s.created_at, v.modified_at
+                  v.member_version, s.created_at, v.modified_at,
+                  EXISTS (SELECT 1 FROM segment_user u WHERE u.app_id = s.app_id AND u.segment_id = s.segment_id
+                          AND u.version = v.member_version)
            FROM segment s JOIN segment_version v USING (app_id, segment_id)
            WHERE s.app_id = %s AND s.segment_id = %s AND v.version = coalesce(%s::int, s.latest_version)""",
         [app_id, segment_id, version],
@@ -59,7 +63,9 @@ async def load_references(connection: Connection, app_id: str, references: Seque
     """Those versions of these that are there, in no order; several at once, for walking from segments to sources."""
     cursor = await connection.execute(
         """SELECT s.app_id, s.segment_id, v.version, s.latest_version, v.name, v.criteria, v.import_definition,
-                  v.member_version, s.created_at, v.modified_at
+                  v.member_version, s.created_at, v.modified_at,
+                  EXISTS (SELECT 1 FROM segment_user u WHERE u.app_id = s.app_id AND u.segment_id = s.segment_id
+                          AND u.version = v.member_version)
            FROM unnest(%s::text[], %s::int[]) AS wanted (segment_id, version)
            JOIN segment s ON s.app_id = %s AND s.segment_id = wanted.segment_id
            JOIN segment_version v ON v.app_id = s.app_id AND v.segment_id = s.segment_id
@@ -73,7 +79,9 @@ async def list_segments(db: Database, app_id: str, *, after: str, limit: int) ->
     """The latest versions of an application's segments, by id."""
     rows = await db.fetch_all(
         """SELECT s.app_id, s.segment_id, v.version, s.latest_version, v.name, v.criteria, v.import_definition,
-                  v.member_version, s.created_at, v.modified_at
+                  v.member_version, s.created_at, v.modified_at,
+                  EXISTS (SELECT 1 FROM segment_user u WHERE u.app_id = s.app_id AND u.segment_id = s.segment_id
+                          AND u.version = v.member_version)
            FROM segment s JOIN segment_version v
              ON v.app_id = s.app_id AND v.segment_id = s.segment_id AND v.version = s.latest_version
            WHERE s.app_id = %s AND s.segment_id > %s ORDER BY s.segment_id LIMIT %s""",
@@ -86,12 +94,22 @@ async def list_versions(db: Database, app_id: str, segment_id: str, *, before: i
     """A segment's versions below a number, newest first."""
     rows = await db.fetch_all(
         """SELECT s.app_id, s.segment_id, v.version, s.latest_version, v.name, v.criteria, v.import_definition,
-                  v.member_version, s.created_at, v.modified_at
+                  v.member_version, s.created_at, v.modified_at,
+                  EXISTS (SELECT 1 FROM segment_user u WHERE u.app_id = s.app_id AND u.segment_id = s.segment_id
+                          AND u.version = v.member_version)
            FROM segment s JOIN segment_version v USING (app_id, segment_id)
            WHERE s.app_id = %s AND s.segment_id = %s AND v.version < %s ORDER BY v.version DESC LIMIT %s""",
         [app_id, segment_id, before, limit],
     )
     return [StoredSegment(*row) for row in rows]
+
+
+async def allow_scans(connection: Connection) -> None:
+    """Let this transaction's plans read whole tables; the pool's connections are set up to look up rows by key."""
+    await connection.execute(
+        """SELECT set_config(name, 'on', true)
+           FROM unnest('{enable_seqscan,enable_hashjoin,enable_mergejoin}'::text[]) AS name"""
+    )
 
 
 async def lock_segments(connection: Connection, app_id: str) -> None:

@@ -1,0 +1,261 @@
+"""From a segment to the one SQL condition that its endpoints meet. The only place that builds SQL.
+
+The condition speaks of `endpoint AS e`. Its parts are there to be used by indexes: equality of attributes is jsonb
+containment, of the country the indexed expression, membership a lookup by key. Values never stand in the text; they
+are parameters. A condition may be NULL, which is not a match; negation therefore is `IS NOT TRUE`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from repoint.resources.segments.conditions import (
+    AllOf,
+    AnyOf,
+    HasDate,
+    HasText,
+    HasValue,
+    IsActiveSince,
+    IsMember,
+    IsNear,
+    Leaf,
+    MetricIs,
+    Node,
+    NoneOf,
+    Reference,
+    ScalarIs,
+)
+from repoint.resources.segments.sources import Sources, tree_of
+from repoint.resources.segments.store import StoredSegment
+from repoint.wire.exceptions import BadRequestException
+
+EARTH_KILOMETERS = 6371.0088
+KILOMETERS_PER_DEGREE = math.pi * EARTH_KILOMETERS / 180
+ROUNDING_DEGREES = 0.06
+CONTAINMENTS_MAX = 100
+"""Up to so many values are looked for one by one, by index if that is quicker; more are compared in one pass."""
+SEARCHES_MAX = 20
+PARAMETERS_MAX = 30_000
+"""PostgreSQL's protocol has room for 65,535, and the statement around the condition has some of its own."""
+# What an array of strings is made of in jsonb's text besides the strings themselves.
+STRUCTURE = frozenset('[]",\\')
+
+Part = sql.Composable
+COLUMNS: Final[dict[str, LiteralString]] = {"attributes": "e.attributes", "user_attributes": "e.user_attributes"}
+SCALARS: Final[dict[str, LiteralString]] = {
+    "Channel": "e.channel_type",
+    "AppVersion": "e.demographic ->> 'AppVersion'",
+    "DeviceType": "e.demographic ->> 'DeviceType'",
+    "Make": "e.demographic ->> 'Make'",
+    "Model": "e.demographic ->> 'Model'",
+    "Platform": "e.demographic ->> 'Platform'",
+    "Country": "e.location ->> 'Country'",
+}
+COMPARISONS: Final[dict[str, LiteralString]] = {
+    "GREATER_THAN": ">",
+    "LESS_THAN": "<",
+    "GREATER_THAN_OR_EQUAL": ">=",
+    "LESS_THAN_OR_EQUAL": "<=",
+    "EQUAL": "=",
+}
+# A look at the digits comes first: most values fail it, and never reach what costs more.
+DATES: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
+    "BEFORE": ('left(v, 19) <= left({0}, 19) COLLATE "C"', "v::timestamptz < {0}::timestamptz"),
+    "AFTER": ('left(v, 19) >= left({0}, 19) COLLATE "C"', "v::timestamptz > {0}::timestamptz"),
+    "ON": ("left(v, 10) = left({0}, 10)", "true"),
+    "BETWEEN": (
+        '(left(v, 19) COLLATE "C") BETWEEN left({0}, 19) AND left({1}, 19)',
+        "v::timestamptz BETWEEN {0}::timestamptz AND {1}::timestamptz",
+    ),
+}
+# What costs least to ask is asked first.
+RANKS: Final[tuple[type[Leaf], ...]] = (ScalarIs, IsActiveSince, IsMember, HasValue, MetricIs, IsNear, HasText, HasDate)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on `endpoint AS e`, for a WHERE clause, and the named parameters it needs.
+
+    The statement around it says `e.app_id = …` itself. Run it with `prepare=False`, so that the plan fits the values,
+    in a transaction in which `store.allow_scans` was called. Parameters are named segment_1, segment_2 ….
+    """
+
+    text: sql.Composed
+    parameters: dict[str, Any]
+
+
+def compile_segment(segment: StoredSegment, sources: Sources, now: datetime) -> Condition:
+    """What an endpoint must meet to be in a segment, at this moment.
+
+    Raises:
+        BadRequestException: for what cannot be expressed, or rests on a segment that is gone.
+    """
+    return compile_node(tree_of(segment, sources, now))
+
+
+def compile_node(node: Node) -> Condition:
+    """What an endpoint must meet to match one tree."""
+    compiler = Compiler()
+    text = compiler.node(node)
+    return Condition(sql.Composed([text]), compiler.parameters)
+
+
+class Compiler:
+    """Turns nodes into SQL, and gathers their parameters."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+
+    def parameter(self, value: Any, cast: LiteralString) -> Part:
+        """A placeholder for a value, with its type."""
+        if len(self.parameters) >= PARAMETERS_MAX:
+            raise BadRequestException(f"The segment, with those it rests on, has more than {PARAMETERS_MAX} values")
+        name = f"segment_{len(self.parameters) + 1}"
+        self.parameters[name] = value
+        return sql.SQL("{}::" + cast).format(sql.Placeholder(name))
+
+    def node(self, node: Node) -> Part:
+        """One node's condition."""
+        match node:
+            case AllOf():
+                return _joined(" AND ", [self.node(part) for part in _cheapest_first(node.parts)], "true")
+            case AnyOf():
+                return _joined(" OR ", [self.node(part) for part in _cheapest_first(node.parts)], "false")
+            case NoneOf():
+                return _joined(" AND ", [self.negated(part) for part in _cheapest_first(node.parts)], "true")
+            case Reference():
+                raise AssertionError("references are followed before compiling")
+            case _:
+                return self.leaf(node)
+
+    def negated(self, node: Node) -> Part:
+        """Not so. Membership is negated as it stands: PostgreSQL knows NOT EXISTS as a join."""
+        template = "NOT ({})" if isinstance(node, IsMember) else "({}) IS NOT TRUE"
+        return sql.SQL(template).format(self.node(node))
+
+    def leaf(self, node: Leaf) -> Part:
+        """One condition."""
+        match node:
+            case HasValue():
+                return self.has_value(node)
+            case HasText():
+                return self.has_text(node)
+            case HasDate():
+                return self.has_date(node)
+            case MetricIs():
+                return sql.SQL("(e.metrics -> {})::float8 {} {}").format(
+                    self.parameter(node.name, "text"),
+                    sql.SQL(COMPARISONS[node.operator]),
+                    self.parameter(node.value, "float8"),
+                )
+            case ScalarIs():
+                values = self.parameter(list(node.values), "text[]")
+                return sql.SQL("{} = ANY ({})").format(sql.SQL(SCALARS[node.member]), values)
+            case IsNear():
+                return self.is_near(node)
+            case IsActiveSince():
+                return sql.SQL("e.effective_at >= {}").format(self.parameter(node.moment, "timestamptz"))
+            case IsMember():
+                return self.is_member(node)
+
+    def values_of(self, node: HasValue | HasText | HasDate, condition: Part) -> Part:
+        """Whether some value `v` of the attribute meets a condition."""
+        return sql.SQL("EXISTS (SELECT FROM jsonb_array_elements_text({} -> {}) AS v WHERE {})").format(
+            sql.SQL(COLUMNS[node.column]), self.parameter(node.name, "text"), condition
+        )
+
+    def has_value(self, node: HasValue) -> Part:
+        """Equality with one of several values."""
+        if len(node.values) > CONTAINMENTS_MAX:
+            return self.values_of(node, sql.SQL("v = ANY ({})").format(self.parameter(list(node.values), "text[]")))
+        column = sql.SQL(COLUMNS[node.column])
+        parts = [
+            sql.SQL("{} @> {}").format(column, self.parameter(Jsonb({node.name: [value]}), "jsonb"))
+            for value in node.values
+        ]
+        return _joined(" OR ", parts, "false")
+
+    def has_text(self, node: HasText) -> Part:
+        """Substrings; searched for in the whole array's text where that cannot mistake its structure for content."""
+        if len(node.texts) > SEARCHES_MAX:
+            texts = self.parameter(list(node.texts), "text[]")
+            return self.values_of(
+                node, sql.SQL("EXISTS (SELECT FROM unnest({}) AS t WHERE strpos(v, t) > 0)").format(texts)
+            )
+        parts: list[Part] = []
+        for text in node.texts:
+            needle = self.parameter(text, "text")
+            if STRUCTURE.isdisjoint(text) and not any(character < " " for character in text) and text.strip(" "):
+                name = self.parameter(node.name, "text")
+                column = sql.SQL(COLUMNS[node.column])
+                parts.append(sql.SQL("strpos(({} -> {})::text, {}) > 0").format(column, name, needle))
+            else:
+                parts.append(self.values_of(node, sql.SQL("strpos(v, {}) > 0").format(needle)))
+        return _joined(" OR ", parts, "false")
+
+    def has_date(self, node: HasDate) -> Part:
+        """Instants; what is not one is told by its form and by PostgreSQL, before it is read as one."""
+        instants = [self.parameter(instant, "text") for instant in node.instants]
+        likely, exactly = DATES[node.comparison]
+        condition = sql.SQL(
+            "CASE WHEN {} AND v ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T([01][0-9]|2[0-3])(:[0-5][0-9]){{2}}"
+            "(\\.[0-9]{{1,9}})?Z$' AND pg_input_is_valid(v, 'timestamptz') THEN {} ELSE false END"
+        ).format(sql.SQL(likely).format(*instants), sql.SQL(exactly).format(*instants))
+        return self.values_of(node, condition)
+
+    def is_near(self, node: IsNear) -> Part:
+        """The haversine formula, after a look at the latitude alone."""
+        reach = node.kilometers / KILOMETERS_PER_DEGREE + ROUNDING_DEGREES
+        return sql.SQL(
+            """((e.location -> 'Latitude')::float8 BETWEEN {south} AND {north} AND {diameter} * asin(least(1, sqrt(
+                power(sin(radians(round((e.location -> 'Latitude')::numeric, 1)::float8 - {latitude}) / 2), 2)
+                + cos(radians({latitude})) * cos(radians(round((e.location -> 'Latitude')::numeric, 1)::float8))
+                * power(sin(radians(round((e.location -> 'Longitude')::numeric, 1)::float8 - {longitude}) / 2), 2)
+                ))) <= {kilometers})"""
+        ).format(
+            south=self.parameter(node.latitude - reach, "float8"),
+            north=self.parameter(node.latitude + reach, "float8"),
+            diameter=self.parameter(2 * EARTH_KILOMETERS, "float8"),
+            latitude=self.parameter(node.latitude, "float8"),
+            longitude=self.parameter(node.longitude, "float8"),
+            kilometers=self.parameter(node.kilometers, "float8"),
+        )
+
+    def is_member(self, node: IsMember) -> Part:
+        """Membership by endpoint and, where the import named users, by user."""
+        key = {
+            "segment": self.parameter(node.segment_id, "text"),
+            "version": self.parameter(node.member_version, "int"),
+        }
+        by_endpoint = sql.SQL(
+            """EXISTS (SELECT FROM segment_member AS m WHERE m.app_id = e.app_id AND m.segment_id = {segment}
+               AND m.version = {version} AND m.endpoint_id = e.endpoint_id)"""
+        ).format(**key)
+        if not node.has_users:
+            return by_endpoint
+        by_user = sql.SQL(
+            """EXISTS (SELECT FROM segment_user AS u WHERE u.app_id = e.app_id AND u.segment_id = {segment}
+               AND u.version = {version} AND u.user_id = e.user_id)"""
+        ).format(**key)
+        return _joined(" OR ", [by_endpoint, by_user], "false")
+
+
+def _joined(operator: LiteralString, parts: Sequence[Part], empty: LiteralString) -> Part:
+    if len(parts) <= 1:
+        return parts[0] if parts else sql.SQL(empty)
+    return sql.SQL("({})").format(sql.SQL(operator).join(parts))
+
+
+def _cheapest_first(parts: Iterable[Node]) -> list[Node]:
+    return sorted(parts, key=_rank)
+
+
+def _rank(node: Node) -> int:
+    if isinstance(node, AllOf | AnyOf | NoneOf):
+        return max((_rank(part) for part in node.parts), default=0)
+    return len(RANKS) if isinstance(node, Reference) else RANKS.index(type(node))
