@@ -1,7 +1,10 @@
 """SendUsersMessages: to all endpoints of a user for whose channels there is content."""
 
+import json
+
 import pytest
 
+from tests.conftest import create_key
 from tests.messages.sending import arrived, enable, mailbox, phone, put, send_users, statuses, text, token
 
 SMS = {"SMSMessage": {"Body": "Hello {{name}}{{User.UserAttributes.Name}}"}}
@@ -113,3 +116,18 @@ def test_users_of_all_endpoints_they_may_have_are_answered_whole(pinpoint, app_i
 
     assert {name: len(endpoints) for name, endpoints in results.items()} == dict.fromkeys("abcdef", 15)
     assert {result["DeliveryStatus"] for one in results.values() for result in one.values()} == {"SUCCESSFUL"}
+
+
+def test_a_policy_for_messages_is_one_for_users_messages(server, pinpoint, app_id, tmp_path):
+    actions = ["mobiletargeting:SendMessages", "mobiletargeting:SendUsersMessages"]
+    resource = f"arn:aws:mobiletargeting:*:*:apps/{app_id}/messages"
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    key_id, secret = create_key(server.data_dir, "sender", "--policy", str(tmp_path / "policy.json"))
+    sender = server.client(aws_access_key_id=key_id, aws_secret_access_key=secret)
+    put(pinpoint, app_id, "e", "SMS", phone(), **user())
+    other = pinpoint.create_app(CreateApplicationRequest={"Name": "Other"})["ApplicationResponse"]["Id"]
+
+    assert statuses(send_users(sender, app_id, {"u": {}}, MessageConfiguration=SMS)["u"]) == {"e": "SUCCESSFUL"}
+    with pytest.raises(pinpoint.exceptions.ForbiddenException):
+        send_users(sender, other, {"u": {}}, MessageConfiguration=SMS)

@@ -122,10 +122,10 @@ def test_a_value_may_be_named_by_a_whole_path(server, pinpoint, app_id):
     assert arrived(server, number)[0]["message"]["body"] == "Ann 7 yes"
 
 
-def test_a_value_of_several_is_joined_or_gone_through(server, pinpoint, app_id):
+def test_a_value_of_several_is_joined_indexed_or_gone_through(server, pinpoint, app_id):
     number = phone()
     recipient = {number: {"ChannelType": "SMS", "Substitutions": {"items": ["a", "b"], "none": []}}}
-    body = "{{items}} {{#each items}}({{this}}){{/each}}{{none}}"
+    body = "{{items}} {{items.[1]}} {{#each items}}({{this}}){{/each}}{{none}}"
     send(pinpoint, app_id, Addresses=recipient, MessageConfiguration={"SMSMessage": {"Body": body}})
 
-    assert arrived(server, number)[0]["message"]["body"] == "a,b (a)(b)"
+    assert arrived(server, number)[0]["message"]["body"] == "a,b b (a)(b)"

@@ -214,13 +214,17 @@ class Gateway:
             raise Refusal(403, "ForbiddenException", denial_message(user, action, resource, decision))
 
     def _resource_arn(self, region: str, operation: Operation, parameters: Mapping[str, str]) -> str:
-        """What IAM calls the resource: the path under /v1; for tags, the tagged resource itself."""
+        """What IAM calls the resource: the path under /v1; for tags, the tagged resource itself.
+
+        SendUsersMessages has the resource of SendMessages (the guide's table of actions for IAM policies).
+        """
         if "resource-arn" in parameters:
             return parameters["resource-arn"]
         path = operation.template.removeprefix("/v1/").rstrip("/")
         if path.startswith("templates/{template-name}/"):
             name, kind = "templates/{template-name}/", path.split("/")[2]
             path = name + (kind.upper() if "{" not in kind else parameters["template-type"].upper())
+        path = path.removesuffix("users-messages") + "messages" if path.endswith("/users-messages") else path
         for name, value in parameters.items():
             path = path.replace(f"{{{name}}}", value)
         return f"arn:aws:mobiletargeting:{region}:{self.account_id}:{path}"
