@@ -37,7 +37,7 @@ from repoint.inbox import pages
 from repoint.inbox.provider import InboxTextProvider
 from repoint.inbox.smtp import InboxSmtp
 from repoint.metrics import Metrics, exposition, prepare_metrics
-from repoint.processes import Life, Process, Supervisor, live
+from repoint.processes import Life, Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.resources.call import Call, Server
 from repoint.sealing import Seal
@@ -135,6 +135,7 @@ def work(settings: Settings) -> int:
     installation = Installation.open(settings)
     try:
         prepare_metrics(settings.data_dir / "metrics")
+        settle_garbage()
         uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     finally:
         installation.close()

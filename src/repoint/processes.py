@@ -151,6 +151,13 @@ class Supervisor:
             os.waitpid(pid, 0)
 
 
+def settle_garbage() -> None:
+    """What is there by now stays: the collector need not look at it, and seldom at what comes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 async def live(run: Callable[[Life], Awaitable[None]], ready: Callable[[], None], lifeline: int | None) -> None:
     """Run one process's work until a signal, or the end of its supervisor, tells it to stop."""
     stopping = asyncio.Event()

@@ -8,8 +8,9 @@ from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.rows import TupleRow
-from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from repoint.db.gather import Gatherer
@@ -199,13 +200,22 @@ class Lane:
             await self._connection.close()
 
 
+class JsonLoader(Loader):
+    """JSON by msgspec, from PostgreSQL's own buffer."""
+
+    def load(self, data: Buffer) -> Any:
+        """One value."""
+        return msgspec.json.decode(data)
+
+
 async def _set_up(connection: Connection) -> None:
     """JSON is read by msgspec, and plans use indexes.
 
     These connections look up a few rows by key: a plan that reads a whole table is never the right one, but it is what
     PostgreSQL chooses for tables too new to have statistics.
     """
-    set_json_loads(msgspec.json.decode, connection)
+    connection.adapters.register_loader("json", JsonLoader)
+    connection.adapters.register_loader("jsonb", JsonLoader)
     await connection.execute("SET enable_hashjoin = off")
     await connection.execute("SET enable_mergejoin = off")
     await connection.execute("SET enable_seqscan = off")

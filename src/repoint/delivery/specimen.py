@@ -4,6 +4,7 @@ A specimen of the deliveries, with a mark wherever they differ, goes through `pi
 events are cut at the marks. So there is one description of an event, and a line of COPY for a message is one join.
 """
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import msgspec
 from repoint.delivery.pipeline import Delivery, events_of
 from repoint.resources.events.store import copy_line, copy_text
 
+# In the order of `lines`.
 NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response")
 
 
@@ -43,32 +45,24 @@ class Specimen:
         text = b"".join(copy_line(event) for event in events_of(specimen, now))
         pieces = re.split(b"(" + b"|".join(mark.encode() for mark in marks.values()) + b")", text)
         order = {mark.encode(): name for name, mark in marks.items()}
-        self._fixed = pieces[::2]
-        self._order = [order[piece] for piece in pieces[1::2]]
-        self._fill = _filler(self._fixed, self._order)
+        pattern = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces[::2])
+        places = operator.itemgetter(*(NAMES.index(order[piece]) for piece in pieces[1::2]))
+        self._fill: Callable[[Sequence[bytes]], bytes] = lambda values: pattern % places(values)
 
     def lines(self, delivery: Delivery) -> bytes:
         """The lines for one delivery."""
         row = delivery.row
         assert delivery.outcome is not None
         return self._fill(
-            copy_text(row.endpoint_id).encode(),
-            _inside_json(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
-            row.message_id.encode(),
-            _inside_json(row.address),
-            _inside_json(delivery.rendered.get("Subject", "")),
-            _inside_json(delivery.outcome.status_message),
+            (
+                copy_text(row.endpoint_id).encode(),
+                _inside_json(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
+                row.message_id.encode(),
+                _inside_json(row.address),
+                _inside_json(delivery.rendered.get("Subject", "")),
+                _inside_json(delivery.outcome.status_message),
+            )
         )
-
-
-def _filler(fixed: Sequence[bytes], order: Sequence[str]) -> Callable[..., bytes]:
-    """A function of the values of NAMES that puts them between the fixed pieces; one `%` on bytes is the fastest."""
-    pattern = b"".join(
-        piece.replace(b"%", b"%%") + (b"%%(%s)b" % name.encode() if name else b"")
-        for piece, name in zip(fixed, [*order, ""], strict=True)
-    )
-    keys = [name.encode() for name in NAMES]
-    return lambda *values: pattern % dict(zip(keys, values, strict=True))
 
 
 SAFE = re.compile(r"[ !#-\[\]-~]*\Z")  # what stands for itself in JSON, and in COPY
