@@ -56,11 +56,11 @@ def put_endpoints(pinpoint, app_id, count, **members):
         pinpoint.update_endpoints_batch(ApplicationId=app_id, EndpointBatchRequest={"Item": items[start : start + 100]})
 
 
-def select(server, app_id, content, audience="true", *, activity_id="", delay_seconds=0):
-    """Accept an activity, to be sent from then on; its id, and how many it is for."""
-    start = datetime.now(UTC) + timedelta(seconds=delay_seconds)
+def select(server, app_id, content, audience="true", *, activity_id="", between_seconds=(0, 3600)):
+    """Accept an activity, to be sent between then and then; its id, and how many it is for."""
+    start, end = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in between_seconds)
     activity_id = activity_id or secrets.token_hex(8)
-    activity = SelectedActivity(activity_id, app_id, content, sql.SQL(audience), start, start + timedelta(hours=4))
+    activity = SelectedActivity(activity_id, app_id, content, sql.SQL(audience), start, end)
 
     async def run():
         async with await psycopg.AsyncConnection.connect(dsn(server), autocommit=True) as connection:

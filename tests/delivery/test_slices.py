@@ -1,7 +1,8 @@
 """Activities for many: the audience is written down at once, and delivered slice by slice."""
 
 from tests.conftest import eventually
-from tests.delivery.selecting import email_content, is_done, put_endpoints, query, select, states
+from tests.delivery.hostile_smtp import HostileRelay, in_thread
+from tests.delivery.selecting import email_content, is_done, put_endpoints, query, select, serving, states
 
 EVENTS = "SELECT endpoint_id, event_type, document FROM event WHERE app_id = %s ORDER BY 1, 2"
 
@@ -64,7 +65,7 @@ def test_an_activity_is_accepted_once(server, pinpoint, app_id):
 
 def test_who_was_deleted_since_gets_nothing(server, pinpoint, app_id):
     put_endpoints(pinpoint, app_id, 3)
-    activity_id, _ = select(server, app_id, email_content(), delay_seconds=1)
+    activity_id, _ = select(server, app_id, email_content(), between_seconds=(1, 60))
     pinpoint.delete_endpoint(ApplicationId=app_id, EndpointId="e0001")
     eventually(lambda: is_done(server))
 
@@ -73,7 +74,38 @@ def test_who_was_deleted_since_gets_nothing(server, pinpoint, app_id):
 
 def test_what_is_accepted_for_later_waits(server, pinpoint, app_id):
     put_endpoints(pinpoint, app_id, 1)
-    activity_id, _ = select(server, app_id, email_content(), delay_seconds=1)
+    activity_id, _ = select(server, app_id, email_content(), between_seconds=(1, 60))
 
     assert states(server, activity_id) == {"ACCEPTED": 1}
     assert eventually(lambda: states(server, activity_id) == {"SENT": 1})
+
+
+def test_content_nobody_can_make_sense_of_fails_each_and_blocks_nothing(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 3)
+    activity_id, _ = select(server, app_id, email_content() | {"Message": {"EmailMessage": "none"}})
+    eventually(lambda: is_done(server))
+
+    assert states(server, activity_id) == {"FAILED": 3}
+
+
+def test_soft_refusals_are_tried_until_the_deadline_and_hard_ones_once(tmp_path):
+    script = {"RCPT": lambda session: "550 no" if session.recipient.startswith("p1@") else "450 full"}
+    with (
+        in_thread(HostileRelay(script)) as relay,
+        serving(tmp_path / "data", "--smtp-url", relay.url("starttls=never")) as (server, client, app_id),
+    ):
+        put_endpoints(client, app_id, 2)
+        activity_id, _ = select(server, app_id, email_content(), between_seconds=(0, 5))
+        eventually(lambda: is_done(server), seconds=30)
+        ledger = query(
+            server,
+            "SELECT endpoint_id, state, status_code / 100, attempts > 1 FROM message WHERE activity_id = %s ORDER BY 1",
+            activity_id,
+        )
+        types = query(server, "SELECT endpoint_id, event_type FROM event WHERE app_id = %s ORDER BY 1, 2", app_id)
+
+    assert ledger == [("e0000", "FAILED", 4, True), ("e0001", "FAILED", 5, False)]
+    assert [event_type for _, event_type in types if "bounce" in event_type] == [
+        "_email.softbounce",
+        "_email.hardbounce",
+    ]

@@ -89,7 +89,7 @@ def stopped(status_code: int, message: str, status: DeliveryStatus = DeliverySta
 def stop_if_expired(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Nothing is tried for ever; a first attempt is made however late it is."""
     if delivery.row.attempts > 1 and delivery.row.expires_at <= delivery.now:
-        return failed(400, "Not deliverable before its deadline")
+        return failed(451, "Not deliverable before its deadline", DeliveryStatus.TEMPORARY_FAILURE)
     return None
 
 
