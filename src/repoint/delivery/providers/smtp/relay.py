@@ -3,6 +3,7 @@
 smtp[s]://user:password@host:port?connections_max=8&starttls=required
 """
 
+import functools
 import ssl
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -65,12 +66,18 @@ class RelaySettings:
 
     def ssl_context(self) -> ssl.SSLContext:
         """Certificates are checked, unless the URL says verify=false."""
-        context = ssl.create_default_context(cafile=self.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return _ssl_context(self.ca_file, verify=self.verify)
+
+
+@functools.lru_cache(16)
+def _ssl_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
+    """Made once: reading the system's certificates takes longer than opening a connection."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _option(name: str, text: str) -> object:
