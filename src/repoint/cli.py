@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from repoint import __version__, doctor
 from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
+from repoint.commands.segments import segments_group
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
 from repoint.main import serve, work
@@ -203,6 +204,7 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
 
 main.add_command(events_group)
 main.add_command(dkim_group)
+main.add_command(segments_group)
 
 if __name__ == "__main__":
     main()

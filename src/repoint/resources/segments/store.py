@@ -90,6 +90,18 @@ async def list_segments(db: Database, app_id: str, *, after: str, limit: int) ->
     return [StoredSegment(*row) for row in rows]
 
 
+async def find_segments(db: Database, text: str | None, app_id: str | None) -> list[tuple[str, str]]:
+    """(app, segment) of those with this id or this name; all of them without a text; in one application, if given."""
+    rows = await db.fetch_all(
+        """SELECT s.app_id, s.segment_id FROM segment s JOIN segment_version v
+             ON v.app_id = s.app_id AND v.segment_id = s.segment_id AND v.version = s.latest_version
+           WHERE (%s::text IS NULL OR s.segment_id = %s OR v.name = %s) AND (%s::text IS NULL OR s.app_id = %s)
+           ORDER BY s.app_id, s.created_at""",
+        [text, text, text, app_id, app_id],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def list_versions(db: Database, app_id: str, segment_id: str, *, before: int, limit: int) -> list[StoredSegment]:
     """A segment's versions below a number, newest first."""
     rows = await db.fetch_all(

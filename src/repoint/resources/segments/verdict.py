@@ -46,10 +46,14 @@ class Verdict:
             document["Parts"] = [part.document() for part in self.parts]
         return document
 
-    def lines(self, depth: int = 0) -> Iterator[str]:
-        """For people: a line for each condition, indented under what combines them."""
+    def line(self) -> str:
+        """For people: the condition, whether it is met, and what the endpoint has."""
         actual = "" if self.actual is None else f"; it has {self.actual}"
-        yield f"{'  ' * depth}{'yes' if self.is_met else 'no'}: {self.words}{actual}"
+        return f"{'yes' if self.is_met else 'no'}: {self.words}{actual}"
+
+    def lines(self, depth: int = 0) -> Iterator[str]:
+        """A line for each condition, indented under what combines them."""
+        yield "  " * depth + self.line()
         for part in self.parts:
             yield from part.lines(depth + 1)
 
