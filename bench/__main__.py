@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, events, idle, rendering, smtp
+from bench import api, campaign_email, events, idle, rendering, segments, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "send-messages": api.send_messages,
     "put-events": events.put_events,
     "rendering": rendering.run,
+    "segments": segments.run,
     "smtp": smtp.run,
     "campaign-email": campaign_email.run,
 }
