@@ -12,7 +12,7 @@ from repoint.resources.segments.store import StoredSegment
 from tests.segments.naive import is_in
 from tests.segments.population import NOW, dsn, insert_endpoints, insert_members
 
-WORDS = ["a", "b", "ab", "A", 'q"', "x, y", "[", "\\", "é", "", " ", "a b"]
+WORDS = ["a", "b", "ab", "A", 'q"', "x, y", "[", "\\", "é", "", " ", "a b", "%", "a_"]
 TIMES = [
     "2026-02-28T00:00:00Z", "2026-02-28T23:59:59Z", "2026-02-28T23:59:59.5Z", "2026-03-01T00:00:00Z",
     "2024-02-29T12:00:00Z",
@@ -71,7 +71,7 @@ def dimension_of(kind, values):
 
 
 ATTRIBUTE = st.one_of(
-    dimension_of(st.sampled_from(["INCLUSIVE", "EXCLUSIVE", "CONTAINS"]), lists(WORDS, 5)),
+    dimension_of(st.sampled_from(["INCLUSIVE", "EXCLUSIVE", "CONTAINS"]), lists(WORDS, 7)),
     dimension_of(
         st.sampled_from(["INCLUSIVE", "EXCLUSIVE", "CONTAINS"]), st.just([*WORDS[:3], *(f"v{n}" for n in range(101))])
     ),

@@ -6,6 +6,7 @@ are parameters. A condition may be NULL, which is not a match; negation therefor
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,10 +39,14 @@ EARTH_KILOMETERS = 6371.0088
 KILOMETERS_PER_DEGREE = math.pi * EARTH_KILOMETERS / 180
 ROUNDING_DEGREES = 0.06
 CONTAINMENTS_MAX = 100
-"""Up to so many values are looked for one by one, by index if that is quicker; more are compared in one pass."""
-SEARCHES_MAX = 20
+"""Up to so many of a segment's values are looked for one by one, by index if that is quicker; others in one pass."""
+NEGATED_CONTAINMENTS_MAX = 4
+"""What is negated no index can answer, and one pass over an attribute's values beats so many looks at it."""
+SEARCHES_MAX = 4
 PARAMETERS_MAX = 30_000
 """PostgreSQL's protocol has room for 65,535, and the statement around the condition has some of its own."""
+LIKE_SPECIAL = re.compile(r"[\\%_]")
+ESCAPED = r"\\\g<0>"
 # What an array of strings is made of in jsonb's text besides the strings themselves.
 STRUCTURE = frozenset('[]",\\')
 
@@ -110,6 +115,7 @@ class Compiler:
 
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {}
+        self.containments_left = CONTAINMENTS_MAX
 
     def parameter(self, value: Any, cast: LiteralString) -> Part:
         """A placeholder for a value, with its type."""
@@ -135,6 +141,8 @@ class Compiler:
 
     def negated(self, node: Node) -> Part:
         """Not so. Membership is negated as it stands: PostgreSQL knows NOT EXISTS as a join."""
+        if isinstance(node, HasValue) and len(node.values) > NEGATED_CONTAINMENTS_MAX:
+            return sql.SQL("NOT {}").format(self.has_value_of_many(node))
         template = "NOT ({})" if isinstance(node, IsMember) else "({}) IS NOT TRUE"
         return sql.SQL(template).format(self.node(node))
 
@@ -171,8 +179,9 @@ class Compiler:
 
     def has_value(self, node: HasValue) -> Part:
         """Equality with one of several values."""
-        if len(node.values) > CONTAINMENTS_MAX:
-            return self.values_of(node, sql.SQL("v = ANY ({})").format(self.parameter(list(node.values), "text[]")))
+        if len(node.values) > self.containments_left:
+            return self.has_value_of_many(node)
+        self.containments_left -= len(node.values)
         column = sql.SQL(COLUMNS[node.column])
         parts = [
             sql.SQL("{} @> {}").format(column, self.parameter(Jsonb({node.name: [value]}), "jsonb"))
@@ -180,13 +189,15 @@ class Compiler:
         ]
         return _joined(" OR ", parts, "false")
 
+    def has_value_of_many(self, node: HasValue) -> Part:
+        """The same, each value of the attribute looked up among all that are wanted."""
+        return self.values_of(node, sql.SQL("v = ANY ({})").format(self.parameter(list(node.values), "text[]")))
+
     def has_text(self, node: HasText) -> Part:
         """Substrings; searched for in the whole array's text where that cannot mistake its structure for content."""
         if len(node.texts) > SEARCHES_MAX:
-            texts = self.parameter(list(node.texts), "text[]")
-            return self.values_of(
-                node, sql.SQL("EXISTS (SELECT FROM unnest({}) AS t WHERE strpos(v, t) > 0)").format(texts)
-            )
+            patterns = [f"%{LIKE_SPECIAL.sub(ESCAPED, text)}%" for text in node.texts]
+            return self.values_of(node, sql.SQL("v LIKE ANY ({})").format(self.parameter(patterns, "text[]")))
         parts: list[Part] = []
         for text in node.texts:
             needle = self.parameter(text, "text")
