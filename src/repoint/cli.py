@@ -1,4 +1,4 @@
-"""The command line: `repoint serve`, `repoint work`, `repoint keys …`, `repoint config`, `repoint doctor`."""
+"""The command line: `repoint serve`, `work`, `config`, `doctor`, `keys …`, `render` and others."""
 
 import dataclasses
 import json
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from repoint import __version__, doctor
 from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
+from repoint.commands.render import render_command
 from repoint.commands.segments import segments_group
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
@@ -31,18 +32,18 @@ SOURCES = {
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
-    r"""Repoint: a self-hosted server for the clients of Amazon Pinpoint.
+    """Repoint: a self-hosted server for the clients of Amazon Pinpoint.
 
     \b
     Start it:            repoint serve --data-dir ./data
     Point clients at it: export AWS_ENDPOINT_URL_PINPOINT=http://127.0.0.1:8000
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
 
 
 @main.command("serve")
 @settings_options(ALL)
 def serve_command(**given: Any) -> None:
-    r"""Answer the API and deliver messages, in one command.
+    """Answer the API and deliver messages, in one command.
 
     Prints `ready http://HOST:PORT` when it answers. The first start makes an administrator's access key and shows it,
     once, on standard error. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun.
@@ -50,7 +51,7 @@ def serve_command(**given: Any) -> None:
     \b
     More than one machine: give all the same --database-url and --secret-key, run `repoint serve --workers 0` where
     the API is wanted and `repoint work` where delivery is.
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     try:
         sys.exit(serve(settings_of(given)))
     except OSError as error:
@@ -118,13 +119,13 @@ def keys_group() -> None:
 @click.option("--expires-in-days", type=click.IntRange(1), help="The key stops working after so many days.")
 @click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
 def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json: bool, **given: Any) -> None:
-    r"""Make an access key and show its secret, this once.
+    """Make an access key and show its secret, this once.
 
     \b
     Example: a key that may only send, in one application:
       {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "mobiletargeting:SendMessages",
        "Resource": "arn:aws:mobiletargeting:*:*:apps/APP/*"}]}
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     document = _policy(policy) if policy else keys.ADMINISTRATOR_POLICY
 
     async def create(server: Server) -> keys.NewKey:
@@ -205,6 +206,7 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
 main.add_command(events_group)
 main.add_command(dkim_group)
 main.add_command(segments_group)
+main.add_command(render_command)
 
 if __name__ == "__main__":
     main()

@@ -84,6 +84,7 @@ def render_parts(
         **{name: value for name, value in content.defaults.items() if is_missing(variables, name)},
         **content.substitutions,
     }
+    values = handlebars.overridden(variables, overrides) if overrides else variables
     rendered = {}
     for name, source in content.parts.items():
         if "{{" not in source:
@@ -91,9 +92,9 @@ def render_parts(
             continue
         template = templates.get(source, escape=name == "HtmlPart")
         if missing_fails:
-            _refuse_missing(template, name, variables, overrides)
+            _refuse_missing(template, name, values, overrides)
         try:
-            rendered[name] = template.render(variables, overrides, now=lambda: now)
+            rendered[name] = template.render(values, now=lambda: now)
         except handlebars.RenderError as error:
             raise RenderingError(f"{name}: {error}") from None
     return rendered
