@@ -9,7 +9,7 @@ The function makes one list in which literal text and values take turns, and giv
         if type(d1) is not dict: d1 = dict_of(d1)
         o = []
         if (v2 if type(v2 := d1.get('Vip')) is str else truth(v2)):
-            o += ('Dear ', d1.get('Name'),)
+            o += ('Dear ', (v3 if type(v3 := d1.get('Name')) is str else text_of(v3)),)
         return html(o, 10000000)
 
 What a template's author wrote gets into the source only through `ascii()`, as the literal of a string or number.
@@ -74,14 +74,19 @@ class Generator:
         self.literal.append(expression)
 
     def value(self, expression: str) -> None:
-        """A value that is printed as what it is."""
-        self.pieces += [" ".join(self.literal) or "''", expression]
+        """A value, as text; most are texts already, or kept in a variable."""
+        assigned, var = self.paths.bound(expression)
+        self.pair(f"({var} if type({assigned}) is str else text_of({var}))")
+
+    def pair(self, text: str) -> None:
+        """The literal so far, and a text after it that is escaped."""
+        self.pieces += [" ".join(self.literal) or "''", text]
         self.literal = []
 
     def flush(self) -> None:
         """Write the statement that adds all pieces so far."""
         if self.literal:
-            self.value("''")
+            self.pair("''")
         if not self.pieces:
             return
         if self.lines[-1].lstrip() == "o = []":
@@ -118,7 +123,7 @@ class Generator:
             self.text(f"f'{{{expression}}}'")
         elif node.is_raw and self.escape:
             if self.literal:
-                self.value("''")
+                self.pair("''")
             self.pieces += [f"text_of({expression})", "''"]
         else:
             self.value(expression)
@@ -302,8 +307,8 @@ class Generator:
         """Whether a value is true; most are strings."""
         if includes_zero is not None:
             return f"truth_or_zero({value}, {self.argument(includes_zero)})"
-        var = self.paths.new("t")
-        return f"({var} if type({var} := {value}) is str else truth({var}))"
+        assigned, var = self.paths.bound(value)
+        return f"({var} if type({assigned}) is str else truth({var}))"
 
     def condition(self, test: str, node: Block, name: str) -> None:
         """One of two branches."""

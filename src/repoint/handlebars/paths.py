@@ -1,11 +1,14 @@
 """Paths to Python expressions: what they share is looked up once."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from repoint.handlebars.nodes import Path
 
 INLINE_SCOPES_MAX = 3
+VARIABLE = re.compile(r"[a-z]\d+")
+ASSIGNMENT = re.compile(r"\(((v\d+) := d?[cd]?\d*\.get\([^()]*\))\)")
 
 
 @dataclass(eq=False, slots=True)
@@ -81,6 +84,16 @@ class Paths:
     def leave(self) -> None:
         """The end of a branch."""
         self.known.pop()
+
+    def bound(self, expression: str) -> tuple[str, str]:
+        """An expression that leaves its value in a variable, and the variable."""
+        assignment = ASSIGNMENT.fullmatch(expression)
+        if assignment:
+            return assignment[1], assignment[2]
+        if VARIABLE.fullmatch(expression):
+            return expression, expression
+        var = self.new("t")
+        return f"{var} := {expression}", var
 
     def is_whole_number(self, expression: str) -> bool:
         """Whether an expression is a loop's counter, which needs no escaping."""

@@ -62,20 +62,20 @@ def stop(most: int) -> NoReturn:
     raise RenderError(f"the template does more than {most} operations")
 
 
-def html(pieces: list[Any], most: int) -> str:
-    """Join pieces, literal text and values by turns; the values are escaped.
+def html(pieces: list[str], most: int) -> str:
+    """Join pieces, literal texts and values by turns; the values are escaped.
 
     Raises:
         RenderError: the text has more than `most` characters.
     """
     if len(pieces) > CHUNK:
         return _long(html, pieces, most)
-    pieces[1::2] = escape_all([piece if type(piece) is str else text_of(piece) for piece in pieces[1::2]])
+    pieces[1::2] = escape_all(pieces[1::2])
     text = "".join(pieces)
     return text if len(text) <= most else too_long(most)
 
 
-def plain(pieces: list[Any], most: int) -> str:
+def plain(pieces: list[str], most: int) -> str:
     """Join pieces as they are.
 
     Raises:
@@ -83,7 +83,7 @@ def plain(pieces: list[Any], most: int) -> str:
     """
     if len(pieces) > CHUNK:
         return _long(plain, pieces, most)
-    text = "".join([piece if type(piece) is str else text_of(piece) for piece in pieces])
+    text = "".join(pieces)
     return text if len(text) <= most else too_long(most)
 
 
@@ -96,7 +96,7 @@ def too_long(most: int) -> NoReturn:
     raise RenderError(f"the text is longer than {most} characters")
 
 
-def _long(join: Callable[[list[Any], int], str], pieces: list[Any], most: int) -> str:
+def _long(join: Callable[[list[str], int], str], pieces: list[str], most: int) -> str:
     texts: list[str] = []
     left = most
     for at in range(0, len(pieces), CHUNK):

@@ -23,7 +23,7 @@ def text_of(value: Any) -> str:
     if kind is str:
         return value  # type: ignore[no-any-return]  # its kind is str
     if kind is int:
-        return str(value)
+        return f"{value}"
     return "" if value is None else _shown(value)
 
 
