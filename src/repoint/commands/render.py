@@ -11,11 +11,11 @@ from typing import Any
 import click
 import msgspec
 
-from repoint.delivery.content import Content, body_part, resolve
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
 from repoint.options import INSTALLATION, run, settings_options
 from repoint.resources.call import Server
 from repoint.resources.endpoints import store as endpoints
+from repoint.resources.messages.content import Content, body_part, resolve
 from repoint.resources.templates import store as templates
 from repoint.wire.exceptions import BadRequestException
 
