@@ -1,5 +1,6 @@
 """Send with boto3, and read what has arrived in the inbox."""
 
+import socket
 import uuid
 from urllib.parse import quote
 
@@ -20,6 +21,13 @@ CHANNELS = {
     "VOICE": ("voice", "VoiceChannelRequest", {"Enabled": True}),
     "SMS": ("sms", "SMSChannelRequest", {"Enabled": True}),
 }
+
+
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def enable(client, app_id, *channel_types, **more):

@@ -1,7 +1,6 @@
 """What of an EmailMessage reaches the reader, and in which form."""
 
 import email.policy
-import socket
 import uuid
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -10,7 +9,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from tests.conftest import eventually, start_server
-from tests.messages.sending import arrived, mailbox, put, send
+from tests.messages.sending import arrived, free_port, mailbox, put, send
 
 FROM = {"FromAddress": "Shop <shop@example.com>"}
 
@@ -157,12 +156,6 @@ def test_headers_that_are_the_messages_own_cannot_be_replaced(server, pinpoint, 
 
     assert [len(got.get_all(name)) for name in ("From", "To", "Subject", "Message-ID")] == [1, 1, 1, 1]
     assert (got["From"], got["Subject"], got["Bcc"]) == (FROM["FromAddress"], "Mine", None)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Envelopes:

@@ -5,10 +5,11 @@ import subprocess
 from email.utils import parsedate_to_datetime
 
 import pytest
+from aiosmtpd.controller import Controller
 
-from tests.conftest import REPOINT, eventually
+from tests.conftest import REPOINT, eventually, start_server
 from tests.delivery.selecting import email_content, select
-from tests.messages.sending import events, mailbox, phone, put, send
+from tests.messages.sending import events, free_port, mailbox, phone, put, send
 
 FROM = "Shop <shop@example.com>"
 
@@ -171,3 +172,47 @@ def test_every_endpoint_of_an_audience_is_named_as_its_owner_spells_it(server, p
     log = eventually(lambda: records(server, app_id, 10))
 
     assert sorted({record["client"]["client_id"] for record in log}) == [f'Ann "{number}"\\%' for number in range(5)]
+
+
+class Nobody:
+    """An SMTP handler that knows no recipient."""
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's
+        return "550 5.1.1 nobody of this name"
+
+
+def test_an_email_the_relay_refuses_is_sent_and_bounced(tmp_path):
+    relay = Controller(Nobody(), hostname="127.0.0.1", port=free_port())
+    relay.start()
+    running = start_server(tmp_path / "data", "--smtp-url", f"smtp://127.0.0.1:{relay.port}", "--log-level", "error")
+    client, address = running.client(), mailbox()
+    app = client.create_app(CreateApplicationRequest={"Name": "Bounce"})["ApplicationResponse"]["Id"]
+    _, log = sent(running, client, app, (address, {"ChannelType": "EMAIL"}), email(), 2)
+    relay.stop()
+    running.stop()
+    (first, client_id, _, sent_at), (second, same_id, document, at) = log
+    bounce = document["facets"]["email_channel"]["mail_event"]["bounce"]
+
+    assert (first, second) == ("_email.send", "_email.hardbounce")
+    assert (client_id, sent_at) == (same_id, at)
+    assert document["attributes"]["feedback"] == "hardbounce"
+    assert (bounce["bounce_type"], bounce["bounce_sub_type"]) == ("Permanent", "General")
+    (recipient,) = bounce["bounced_recipients"]
+    assert recipient == {
+        "email_address": address,
+        "action": "failed",
+        "status": "5.1.1",
+        "diagnostic_code": "smtp; 550 5.1.1 nobody of this name",
+    }
+
+
+def test_what_is_stopped_before_the_wire_is_no_bounce(server, pinpoint, app_id):
+    address = mailbox()
+    put(pinpoint, app_id, "gone", "EMAIL", address)
+    _, messages = select(server, app_id, email_content(), delay_seconds=2)
+    pinpoint.delete_endpoint(ApplicationId=app_id, EndpointId="gone")
+    log = eventually(lambda: records(server, app_id, 1))
+
+    assert messages == 1
+    assert [record["event_type"] for record in log] == ["_email.rejected"]
+    assert log[0]["facets"]["email_channel"]["mail_event"]["reject"] == {"reason": "The endpoint was deleted"}

@@ -1,6 +1,7 @@
 """Outcomes as events: what the event stream will say of a message (Pinpoint's developer guide, "Event streams")."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -20,6 +21,7 @@ TOO_LONG_CODE = 413
 SMTP_PERMANENT_CODE = 500  # from here on: a far end's final word; below it: ours, before anything was sent
 TRACE_ATTRIBUTE = "trace_id"
 TREATMENT = {"treatment_id": "0"}  # of all that no experiment sends (the guide's tables of attributes)
+ENHANCED_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 SMS_STATUS = {
     DeliveryStatus.SUCCESSFUL: "DELIVERED",
     DeliveryStatus.THROTTLED: "RATE_EXCEEDED",
@@ -65,6 +67,11 @@ def email_events(
 
 
 def _bounce(row: Leased, outcome: Outcome, *, is_hard: bool) -> dict[str, Any]:
+    """As Amazon SES words it: the enhanced status (RFC 3463) if the reply has one, and the reply itself."""
+    enhanced = ENHANCED_STATUS.search(outcome.status_message)
+    reply = outcome.status_message
+    if not reply.startswith(str(outcome.status_code)):
+        reply = f"{outcome.status_code} {reply}"
     return {
         "bounce_type": "Permanent" if is_hard else "Transient",
         "bounce_sub_type": "General",
@@ -72,8 +79,8 @@ def _bounce(row: Leased, outcome: Outcome, *, is_hard: bool) -> dict[str, Any]:
             {
                 "email_address": row.address,
                 "action": "failed",
-                "status": str(outcome.status_code),
-                "diagnostic_code": outcome.status_message,
+                "status": enhanced[0] if enhanced else str(outcome.status_code),
+                "diagnostic_code": f"smtp; {reply}",
             }
         ],
         "feedback_id": _uuid_of(f"bounce/{row.message_id}"),
