@@ -239,3 +239,40 @@ def test_a_create_and_an_update_answer_as_the_model_counts(raw, name):
     ]
 
     assert codes == [201, 201, 202, 409, 202]
+
+
+@pytest.fixture
+def app_path(raw):
+    return f"/apps/{raw('POST', '/apps', {'Name': 'Traps'})[2]['Id']}"
+
+
+SEGMENT = {"Name": "All", "Dimensions": {}}
+
+
+def test_a_segment_cannot_be_given_an_import(raw, app_path):
+    imported = {"Format": "CSV", "S3Url": "s3://b/k", "RoleArn": "arn:aws:iam::1:role/r", "ExternalId": "", "Size": 7}
+    status, _, segment = raw("POST", f"{app_path}/segments", {**SEGMENT, "ImportDefinition": imported})
+
+    assert status == 201
+    assert "ImportDefinition" not in segment
+    assert segment["SegmentType"] == "DIMENSIONAL"
+
+
+def test_an_unknown_version_of_a_segment_or_campaign_is_not_the_current_one(raw, app_path):
+    segment = raw("POST", f"{app_path}/segments", SEGMENT)[2]["Id"]
+    content = {
+        "MessageConfiguration": {"SMSMessage": {"Body": "Hi"}},
+        "Schedule": {"StartTime": "2031-01-01T00:00:00Z"},
+    }
+    campaign = raw("POST", f"{app_path}/campaigns", {"Name": "C", "SegmentId": segment, **content})[2]["Id"]
+
+    for path in (f"{app_path}/segments/{segment}", f"{app_path}/campaigns/{campaign}"):
+        assert raw("GET", f"{path}/versions/1")[0] == 200
+        assert raw("GET", f"{path}/versions/2")[:2] == (404, "NotFoundException")
+
+
+def test_events_have_a_limit_of_their_own(raw, app_path):
+    event = {"EventType": "e", "Timestamp": "2031-05-06T07:08:09Z", "Attributes": {"a": "x" * (4 * 1024 * 1024)}}
+    status, code, _ = raw("POST", f"{app_path}/events", {"BatchItem": {"e": {"Endpoint": {}, "Events": {"1": event}}}})
+
+    assert (status, code) == (413, "PayloadTooLargeException")
