@@ -75,6 +75,23 @@ def test_a_raw_email_keeps_its_headers_and_attachments_but_not_its_bcc(server, p
     assert (attachment.get_filename(), attachment.get_content()) == ("a.bin", b"\x00\x01\xff")
 
 
+@pytest.mark.parametrize("name", ["Bcc", "BCC ", "bcc\t", "Resent-Bcc"])
+def test_nobody_learns_of_a_blind_copy(server, pinpoint, app_id, name):
+    data = f"From: raw@example.com\n{name}: hidden@example.com,\n other@example.com\nSubject: x\n\nx".encode()
+    address = mailbox()
+    send(
+        pinpoint,
+        app_id,
+        Addresses={address: {"ChannelType": "EMAIL"}},
+        MessageConfiguration={"EmailMessage": {"RawEmail": {"Data": data}}},
+    )
+    (message,) = arrived(server, address)
+
+    assert "hidden" not in str(message["headers"])
+    assert "other" not in str(message["headers"])
+    assert message["subject"] == "x"
+
+
 def test_a_raw_email_wins_over_everything_else(server, pinpoint, app_id):
     raw = {"Data": b"From: raw@example.com\r\nSubject: Raw\r\n\r\nraw"}
     simple = {"Subject": {"Data": "Simple"}, "TextPart": {"Data": "simple"}}

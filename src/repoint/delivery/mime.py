@@ -270,7 +270,8 @@ def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> byt
     """A caller's own MIME message: line ends made CRLF, Bcc taken out, Date, Message-ID and To added if missing."""
     data = BARE_NEWLINE.sub(b"\r\n", data)
     head, blank, body = data.partition(b"\r\n\r\n")
-    kept = [line for line in re.split(rb"\r\n(?![ \t])", head) if not line.lower().startswith(b"bcc:")]
+    lines = re.split(rb"\r\n(?![ \t])", head)
+    kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in (b"bcc", b"resent-bcc")]
     names = {line.partition(b":")[0].strip().lower() for line in kept}
     if b"date" not in names:
         kept.append(f"Date: {format_datetime(date.astimezone(UTC))}".encode())
