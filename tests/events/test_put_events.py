@@ -4,6 +4,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
@@ -36,6 +37,7 @@ def test_it_works(pinpoint, app_id, put, logged):
 def test_the_guides_example_works_unmodified(server, app_id, logged, monkeypatch):
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # another test may have made it, with other keys
     example = guides_example().replace("[PinpointProjectId]", app_id)
     names = {}
     exec(compile(example, "partner-guide", "exec"), names)

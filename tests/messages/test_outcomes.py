@@ -209,7 +209,7 @@ def test_an_email_the_relay_refuses_is_sent_and_bounced(tmp_path):
 def test_what_is_stopped_before_the_wire_is_no_bounce(server, pinpoint, app_id):
     address = mailbox()
     put(pinpoint, app_id, "gone", "EMAIL", address)
-    _, messages = select(server, app_id, email_content(), delay_seconds=2)
+    _, messages = select(server, app_id, email_content(), between_seconds=(2, 3600))
     pinpoint.delete_endpoint(ApplicationId=app_id, EndpointId="gone")
     log = eventually(lambda: records(server, app_id, 1))
 
