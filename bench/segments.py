@@ -160,8 +160,8 @@ SHAPES: dict[str, tuple[dict[str, Any], bool, list[LiteralString]]] = {
         {
             "Dimensions": {
                 "Attributes": {
-                    "SignedUp": value("2020-03-01T00:00:00Z", kind="BEFORE"),
-                    "City": value("ty-19", kind="CONTAINS"),
+                    "SignedUp": value("2024-01-01T00:00:00Z", kind="BEFORE"),
+                    "City": value("ty-1", kind="CONTAINS"),
                 },
                 "Location": {
                     "GPSPoint": {"Coordinates": {"Latitude": 45.8, "Longitude": 4.8}, "RangeInKilometers": 2000}
@@ -170,8 +170,8 @@ SHAPES: dict[str, tuple[dict[str, Any], bool, list[LiteralString]]] = {
         },
         False,
         [
-            """(location ->> 'Latitude')::float8 BETWEEN 27 AND 64 AND attributes -> 'City' ->> 0 LIKE '%ty-19%'
-               AND (attributes -> 'SignedUp' ->> 0)::timestamptz < '2020-03-01Z'
+            """(location ->> 'Latitude')::float8 BETWEEN 27 AND 64 AND attributes -> 'City' ->> 0 LIKE '%ty-1%'
+               AND (attributes -> 'SignedUp' ->> 0)::timestamptz < '2024-01-01Z'
                AND 12742 * asin(sqrt(sin(radians(((location ->> 'Latitude')::float8 - 45.8) / 2)) ^ 2
                    + cos(radians(45.8)) * cos(radians((location ->> 'Latitude')::float8))
                    * sin(radians(((location ->> 'Longitude')::float8 - 4.8) / 2)) ^ 2)) <= 2000""",
