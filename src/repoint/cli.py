@@ -10,10 +10,12 @@ import click
 from click.core import ParameterSource
 
 from repoint import __version__, doctor
+from repoint.commands.bindings import bindings_group, functions_group
 from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
 from repoint.commands.render import render_command
 from repoint.commands.segments import segments_group
+from repoint.commands.streams import streams_group
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
 from repoint.main import serve, work
@@ -203,10 +205,13 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
     click.echo(f"export AWS_SECRET_ACCESS_KEY={key.secret}")
 
 
+main.add_command(bindings_group)
 main.add_command(events_group)
 main.add_command(dkim_group)
 main.add_command(segments_group)
 main.add_command(render_command)
+main.add_command(functions_group)
+main.add_command(streams_group)
 
 if __name__ == "__main__":
     main()

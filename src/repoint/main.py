@@ -17,6 +17,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as HttpServer
 
 from repoint import operations
+from repoint.bindings.functions import Functions
 from repoint.clock import system_clock
 from repoint.config import Settings
 from repoint.db import Database, DatabaseUnavailableError
@@ -41,6 +42,8 @@ from repoint.processes import Life, Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.resources.call import Call, Server
 from repoint.sealing import Seal
+from repoint.streams.forward import Forwarder
+from repoint.streams.open import Sinks
 from repoint.wire.model import Model
 
 logger = logging.getLogger(__name__)
@@ -307,8 +310,30 @@ def build_rates(settings: Settings) -> RateLimiter | None:
 async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
     async with installation.server() as server, joined_providers(installation.settings, server) as providers:
-        worker = Worker(server, providers, installation.settings, Metrics())
-        await worker.run(life.ready, life.stopping)
+        metrics = Metrics()
+        worker = Worker(server, providers, installation.settings, metrics)
+        async with forwarding(installation.settings, server, metrics, life.stopping):
+            await worker.run(life.ready, life.stopping)
+
+
+@contextlib.asynccontextmanager
+async def forwarding(
+    settings: Settings, server: Server, metrics: Metrics, stopping: asyncio.Event
+) -> AsyncIterator[None]:
+    """The event streams, forwarded beside a worker's other work until `stopping`."""
+    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
+    sinks = Sinks(server, functions, settings.data_dir.resolve())
+    task = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
+    try:
+        yield
+    finally:
+        await task
+        await functions.close()
+
+
+def _own_url(settings: Settings) -> str:
+    """Where local functions reach this server's API; unknown when the port is chosen at start."""
+    return f"http://{settings.host}:{settings.port}" if settings.port else ""
 
 
 @contextlib.asynccontextmanager

@@ -49,6 +49,13 @@ class Metrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
+        self.reader_lag_seconds = Gauge(
+            "repoint_event_reader_lag_seconds",
+            "Age of the oldest event that a reader of the event log has not dealt with",
+            ["reader"],
+            multiprocess_mode="mostrecent",
+            registry=registry,
+        )
         self._answered: dict[tuple[str, int], list[float]] = {}
 
     def observe_request(self, operation: str, status: int, seconds: float) -> None:
@@ -57,6 +64,10 @@ class Metrics:
         if noted is None:
             noted = self._answered[operation, status] = []
         noted.append(seconds)
+
+    def observe_lag(self, reader: str, seconds: float) -> None:
+        """How far behind a reader of the event log is."""
+        self.reader_lag_seconds.labels(reader).set(seconds)
 
     def flush(self) -> None:
         """Put what has been noted where other processes can read it."""

@@ -9,6 +9,7 @@ from repoint.resources.campaigns import api as campaigns
 from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
 from repoint.resources.events import api as events
+from repoint.resources.events import stream
 from repoint.resources.messages import api as messages
 from repoint.resources.segments import api as segments
 from repoint.resources.templates import api as templates
@@ -40,7 +41,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "DeleteEmailChannel": channels.delete_email_channel,
     "DeleteEmailTemplate": templates.delete_email_template,
     "DeleteEndpoint": endpoints.delete_endpoint,
-    "DeleteEventStream": None,
+    "DeleteEventStream": stream.delete_event_stream,
     "DeleteGcmChannel": channels.delete_gcm_channel,
     "DeleteInAppTemplate": templates.delete_in_app_template,
     "DeleteJourney": None,
@@ -72,7 +73,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetEmailChannel": channels.get_email_channel,
     "GetEmailTemplate": templates.get_email_template,
     "GetEndpoint": endpoints.get_endpoint,
-    "GetEventStream": None,
+    "GetEventStream": stream.get_event_stream,
     "GetExportJob": None,
     "GetExportJobs": None,
     "GetGcmChannel": channels.get_gcm_channel,
@@ -106,7 +107,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "ListTemplateVersions": templates.list_template_versions,
     "ListTemplates": templates.list_templates,
     "PhoneNumberValidate": None,
-    "PutEventStream": None,
+    "PutEventStream": stream.put_event_stream,
     "PutEvents": events.put_events,
     "RemoveAttributes": endpoints.remove_attributes,
     "SendMessages": messages.send_messages,

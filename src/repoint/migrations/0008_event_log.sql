@@ -18,3 +18,24 @@ CREATE TABLE event_name (
     name   text NOT NULL,
     PRIMARY KEY (app_id, kind, name)
 );
+
+-- Where an application's events are forwarded to; its reader is 'stream/' and the application's id.
+CREATE TABLE event_stream (
+    app_id          text PRIMARY KEY REFERENCES app ON DELETE CASCADE,
+    destination_arn text NOT NULL,
+    role_arn        text NOT NULL,
+    modified_at     timestamptz NOT NULL,
+    modified_by     text NOT NULL,
+    forwarded       bigint NOT NULL DEFAULT 0,   -- events that have arrived
+    forwarded_at    timestamptz,                 -- when the last of them did
+    failures        int NOT NULL DEFAULT 0,      -- in a row, of the batch that is being tried
+    last_error      text NOT NULL DEFAULT ''
+);
+
+-- What stands behind an ARN: a target, sealed because it may carry a password, and its secret.
+CREATE TABLE binding (
+    arn         text PRIMARY KEY,
+    kind        text NOT NULL,
+    sealed      bytea NOT NULL,
+    modified_at timestamptz NOT NULL
+);

@@ -143,6 +143,16 @@ async def save_position(connection: Connection, reader_name: str, position: Posi
     )
 
 
+async def move_position(connection: Connection, reader_name: str, position: Position) -> bool:
+    """As `save_position`, for a reader that others may have forgotten meanwhile; False then."""
+    cursor = await connection.execute(
+        """UPDATE event_reader SET done = %s::text::pg_snapshot, target = %s::text::pg_snapshot,
+               xid = %s::text::xid8, event_id = %s WHERE reader_name = %s""",
+        [position.done, position.target, position.xid, position.event_id, reader_name],
+    )
+    return cursor.rowcount > 0
+
+
 async def begin_here(connection: Connection, reader_name: str) -> None:
     """A reader that starts with what commits after this transaction began."""
     await connection.execute(

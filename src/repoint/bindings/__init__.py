@@ -1,0 +1,1 @@
+"""What stands behind the ARNs and s3:// URLs that Pinpoint's API names its neighbours by."""

@@ -1,0 +1,199 @@
+"""Local functions: Python files with a Lambda handler, run unmodified in processes apart from ours.
+
+A process is kept for the next call, so that only the first one waits for the file to load; a changed file is loaded
+anew. One that takes too long, or dies, is killed and reported as Lambda reports it.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import struct
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+RUNNER = Path(__file__).with_name("runner.py")
+HEAD = struct.Struct(">I")
+INVOKE_SECONDS = 15.0
+LOAD_SECONDS = 30.0
+MEMORY_MEGABYTES = 512
+PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
+PROCESSES_MAX = 4
+LINE_BYTES_MAX = 64 * 1024
+# What a function must not see of the server it belongs to.
+HIDDEN = ("REPOINT_", "PROMETHEUS_")
+
+
+class LocalFailure(Exception):  # noqa: N818 - it is the function's failure, in Lambda's words
+    """The function raised, crashed or took too long; `document` is what Lambda would answer."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(f"{document.get('errorType', 'Error')}: {document.get('errorMessage', '')}")
+        self.document = document
+
+
+@dataclass(slots=True)
+class Child:
+    """A process with the handler loaded."""
+
+    process: asyncio.subprocess.Process
+    printing: "asyncio.Task[None]"
+    version: int
+
+
+class LocalFunction:
+    """One file's handler."""
+
+    def __init__(self, arn: str, path: Path, handler: str, environment: Mapping[str, str]) -> None:
+        self._arn = arn
+        self._path = path
+        self._handler = handler
+        self._name = arn.rpartition(":")[2]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
+        self._environment = {**kept, **environment, "AWS_LAMBDA_FUNCTION_NAME": self._name}
+        self._idle: list[Child] = []
+        self._slots = asyncio.Semaphore(PROCESSES_MAX)
+
+    async def invoke(self, event: Any, *, seconds: float = INVOKE_SECONDS) -> Any:
+        """Call the handler; returns what it returns.
+
+        Raises:
+            LocalFailure: when it raises, dies or takes longer than `seconds`, or a payload is larger than 6 MB.
+        """
+        request_id = str(uuid.uuid4())
+        context = {
+            "function_name": self._name,
+            "arn": self._arn,
+            "request_id": request_id,
+            "memory_megabytes": MEMORY_MEGABYTES,
+            "seconds": seconds,
+        }
+        data = json.dumps({"event": event, "context": context}).encode()
+        if len(data) > PAYLOAD_BYTES_MAX:
+            raise LocalFailure(_too_large("Request"))
+        async with self._slots:
+            child = await self._child()
+            try:
+                answer = await asyncio.wait_for(_ask(child, data), seconds)
+            except TimeoutError:
+                await self._discard(child)
+                message = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                raise LocalFailure({"errorType": "Sandbox.Timedout", "errorMessage": message}) from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                raise LocalFailure(await self._died(child, request_id)) from None
+            except BaseException:
+                await self._discard(child)
+                raise
+            self._idle.append(child)
+        if "failure" in answer:
+            raise LocalFailure(answer["failure"] | {"requestId": request_id})
+        return answer["result"]
+
+    async def close(self) -> None:
+        """Stop all processes."""
+        while self._idle:
+            await self._discard(self._idle.pop())
+
+    async def _child(self) -> Child:
+        """A process that is ready: one that has been before, or a new one."""
+        version = self._version()
+        while self._idle:
+            child = self._idle.pop()
+            if child.version == version and child.process.returncode is None:
+                return child
+            await self._discard(child)
+        return await self._start(version)
+
+    def _version(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError as error:
+            message = f"Unable to read {self._path}: {error.strerror}"
+            raise LocalFailure({"errorType": "Runtime.ImportModuleError", "errorMessage": message}) from None
+
+    async def _start(self, version: int) -> Child:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-IB",
+            str(RUNNER),
+            str(self._path),
+            self._handler,
+            str(MEMORY_MEGABYTES),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+            env=self._environment,
+            cwd=self._path.parent,
+            start_new_session=True,
+        )
+        child = Child(process, asyncio.create_task(self._log(process)), version)
+        try:
+            answer = await asyncio.wait_for(_answer(child), LOAD_SECONDS)
+        except (TimeoutError, asyncio.IncompleteReadError):
+            raise LocalFailure(await self._died(child, "none")) from None
+        except BaseException:
+            await self._discard(child)
+            raise
+        if "failure" in answer:
+            await self._discard(child)
+            raise LocalFailure(answer["failure"])
+        return child
+
+    async def _log(self, process: asyncio.subprocess.Process) -> None:
+        """What the handler prints, line by line."""
+        assert process.stderr is not None
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # a line too long to be one
+                continue
+            if not line:
+                return
+            logger.info("%s", line.decode(errors="replace").rstrip(), extra={"function": self._name})
+
+    async def _died(self, child: Child, request_id: str) -> dict[str, Any]:
+        await self._discard(child)
+        status = child.process.returncode or 0
+        what = f"signal: {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        message = f"RequestId: {request_id} Error: Runtime exited with error: {what}"
+        return {"errorType": "Runtime.ExitError", "errorMessage": message}
+
+    async def _discard(self, child: Child) -> None:
+        """Kill a process and all it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if child.process.returncode is None:
+                os.killpg(child.process.pid, signal.SIGKILL)
+        await child.process.wait()
+        child.printing.cancel()
+
+
+async def _ask(child: Child, data: bytes) -> Any:
+    assert child.process.stdin is not None
+    child.process.stdin.write(HEAD.pack(len(data)) + data)
+    await child.process.stdin.drain()
+    return await _answer(child)
+
+
+async def _answer(child: Child) -> Any:
+    assert child.process.stdout is not None
+    (size,) = HEAD.unpack(await child.process.stdout.readexactly(HEAD.size))
+    if size > PAYLOAD_BYTES_MAX:
+        await child.process.stdout.readexactly(size)
+        return {"failure": _too_large("Response")}
+    return json.loads(await child.process.stdout.readexactly(size))
+
+
+def _too_large(what: str) -> dict[str, Any]:
+    return {
+        "errorType": f"Function.{what}SizeTooLarge",
+        "errorMessage": f"{what} payload size exceeded maximum allowed payload size ({PAYLOAD_BYTES_MAX} bytes).",
+    }

@@ -1,0 +1,136 @@
+"""The registry: which target an ARN is bound to.
+
+A target is a short text:
+
+aws                         the service the ARN names, by boto3 (AWS_ENDPOINT_URL_* are honoured)
+https://host/path           an HTTP endpoint; `secret` signs what it is sent
+python:/path/handler.py     a local function, `lambda_handler(event, context)`; another name by `#name`
+file:/path/events.jsonl     a file of JSON lines
+kafka://host:port/topic     a Kafka topic
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from repoint.db import Database
+from repoint.sealing import Seal
+
+KINDS: Final = {
+    "lambda": ("aws", "http", "python"),
+    "kinesis": ("aws", "http", "python", "file", "kafka"),
+    "firehose": ("aws", "http", "python", "file", "kafka"),
+    "sns": ("aws", "http", "python"),
+}
+ARN = re.compile(r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns):([a-z0-9-]*):([0-9]*):([^\s]{1,300})\Z")
+
+
+class BindingError(Exception):
+    """A binding that cannot be: its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An ARN and its target; `secret` signs webhooks."""
+
+    arn: str
+    kind: str
+    target: str
+    secret: str = ""
+
+    @property
+    def shown_target(self) -> str:
+        """The target without its password."""
+        parts = urlsplit(self.target)
+        if parts.password is None:
+            return self.target
+        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+def service_of(arn: str) -> str:
+    """The service an ARN names: lambda, kinesis, firehose or sns.
+
+    Raises:
+        BindingError: for what is not such an ARN.
+    """
+    match = ARN.match(arn)
+    if match is None:
+        raise BindingError(f"{arn[:200]!r} is not the ARN of a function, a stream or a topic")
+    return match[2]
+
+
+def name_of(arn: str) -> str:
+    """The resource's own name: the last part of its ARN."""
+    return re.split(r"[:/]", arn)[-1]
+
+
+def region_of(arn: str) -> str:
+    """The region an ARN names."""
+    match = ARN.match(arn)
+    return match[3] if match else ""
+
+
+def check(arn: str, target: str, secret: str = "") -> Binding:
+    """A binding that can be.
+
+    Raises:
+        BindingError: saying what is wrong with the ARN or the target.
+    """
+    service = service_of(arn)
+    scheme = target.partition(":")[0].lower()
+    kind = {"https": "http"}.get(scheme, scheme)
+    if kind not in KINDS[service]:
+        raise BindingError(f"{target!r}: a {service} ARN can be bound to {', '.join(KINDS[service])}")
+    parts = urlsplit(target)
+    if kind in ("http", "kafka") and not parts.hostname:
+        raise BindingError(f"{target!r}: names no host")
+    if kind == "kafka" and not parts.path.strip("/"):
+        raise BindingError(f"{target!r}: names no topic")
+    if kind in ("python", "file") and not parts.path.startswith("/"):
+        raise BindingError(f"{target!r}: needs an absolute path")
+    return Binding(arn, kind, target, secret)
+
+
+async def put(db: Database, seal: Seal, binding: Binding, now: datetime) -> None:
+    """Bind, or bind anew."""
+    secret = msgspec.json.encode({"target": binding.target, "secret": binding.secret}).decode()
+    async with db.settings_change() as connection:
+        await connection.execute(
+            """INSERT INTO binding (arn, kind, sealed, modified_at) VALUES (%s, %s, %s, %s)
+               ON CONFLICT (arn) DO UPDATE SET kind = excluded.kind, sealed = excluded.sealed,
+                   modified_at = excluded.modified_at""",
+            [binding.arn, binding.kind, seal.seal(secret, binding.arn), now],
+        )
+
+
+async def delete(db: Database, arn: str) -> bool:
+    """Unbind; False when nothing was bound."""
+    async with db.settings_change() as connection:
+        return (await connection.execute("DELETE FROM binding WHERE arn = %s", [arn])).rowcount > 0
+
+
+async def list_all(db: Database, seal: Seal) -> list[Binding]:
+    """All bindings, by ARN."""
+    rows = await db.fetch_all("SELECT arn, kind, sealed FROM binding ORDER BY arn")
+    return [_opened(seal, *row) for row in rows]
+
+
+async def load(db: Database, key: tuple[Seal, str]) -> Binding | None:
+    """The binding of an ARN, or of a bare function name; for `Database.cached`."""
+    seal, arn = key
+    row = await db.fetch_one(
+        """SELECT arn, kind, sealed FROM binding
+           WHERE arn = %s OR (%s NOT LIKE 'arn:%%' AND arn LIKE 'arn:%%:function:' || %s)
+           ORDER BY arn LIMIT 1""",
+        [arn, arn, arn],
+    )
+    return _opened(seal, *row) if row else None
+
+
+def _opened(seal: Seal, arn: str, kind: str, sealed: bytes) -> Binding:
+    content = msgspec.json.decode(seal.open(sealed, arn))
+    return Binding(arn, kind, content["target"], content["secret"])

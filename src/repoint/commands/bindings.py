@@ -1,0 +1,92 @@
+"""`repoint bindings …` and `repoint functions …`: what stands behind an ARN."""
+
+import json
+from typing import Any
+
+import click
+
+from repoint.bindings import store
+from repoint.bindings.functions import FunctionError, Functions
+from repoint.options import INSTALLATION, run, settings_options
+from repoint.resources.call import Server
+
+
+@click.group("bindings")
+def bindings_group() -> None:
+    r"""What stands behind the ARNs of functions, streams and topics.
+
+    \b
+    aws                        the service the ARN names (AWS_ENDPOINT_URL_* are honoured)
+    https://host/path          an HTTP endpoint
+    python:/path/handler.py    a local file with lambda_handler(event, context); #name for another name
+    file:/path/events.jsonl    a file of JSON lines (streams)
+    kafka://host:port/topic    a Kafka topic (streams)
+    """
+
+
+@bindings_group.command("set")
+@settings_options(INSTALLATION)
+@click.argument("arn")
+@click.argument("target")
+@click.option("--secret", default="", envvar="REPOINT_BINDING_SECRET", help="Signs what a URL is sent, by HMAC-SHA256.")
+def bindings_set(*, arn: str, target: str, secret: str, **given: Any) -> None:
+    """Bind an ARN to a target. Running servers use it from now on."""
+    try:
+        binding = store.check(arn, target, secret)
+    except store.BindingError as error:
+        raise click.ClickException(str(error)) from None
+    run(given, lambda server: store.put(server.db, server.seal, binding, server.clock()))
+    click.echo(f"{arn} is bound to {binding.shown_target}")
+
+
+@bindings_group.command("list")
+@settings_options(INSTALLATION)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def bindings_list(*, as_json: bool, **given: Any) -> None:
+    """List bindings; passwords and secrets are not shown."""
+    found: list[store.Binding] = run(given, lambda server: store.list_all(server.db, server.seal))
+    if as_json:
+        click.echo(json.dumps([{"arn": one.arn, "target": one.shown_target} for one in found], indent=2))
+        return
+    for one in found:
+        click.echo(f"{one.arn}  {one.shown_target}{'  signed' if one.secret else ''}")
+
+
+@bindings_group.command("delete")
+@settings_options(INSTALLATION)
+@click.argument("arn")
+def bindings_delete(*, arn: str, **given: Any) -> None:
+    """Unbind an ARN."""
+    if not run(given, lambda server: store.delete(server.db, arn)):
+        raise click.ClickException(f"nothing is bound to {arn}")
+    click.echo(f"{arn} is not bound any more")
+
+
+@click.group("functions")
+def functions_group() -> None:
+    """The functions that bindings name."""
+
+
+@functions_group.command("test")
+@settings_options(INSTALLATION)
+@click.argument("arn")
+@click.argument("payload", type=click.File("r"), default="-")
+def functions_test(*, arn: str, payload: Any, **given: Any) -> None:
+    """Call a function as Repoint would, with a JSON payload from a file or standard input; show its answer."""
+    try:
+        document = json.load(payload)
+    except ValueError as error:
+        raise click.ClickException(f"the payload is not JSON: {error}") from None
+
+    async def invoke(server: Server) -> Any:
+        functions = Functions(server.db, server.seal, server.clock)
+        try:
+            return await functions.invoke(arn, document)
+        finally:
+            await functions.close()
+
+    try:
+        answer = run(given, invoke)
+    except FunctionError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(answer, indent=2))

@@ -1,0 +1,47 @@
+"""What a far end of an event stream must be able to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class SinkError(Exception):
+    """The far end did not take the records; they are written again later. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One event on its way: its JSON and a line end; `key` keeps an endpoint's records in order."""
+
+    key: str
+    sequence: str
+    data: bytes
+
+
+class Sink(Protocol):
+    """A far end. Records of one key must arrive in the order given; a record may arrive again, none may be lost."""
+
+    records_max: int
+
+    async def write(self, records: Sequence[StreamRecord]) -> None:
+        """Return when all records are safely there.
+
+        Raises:
+            SinkError: when any of them is not.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+def waves(records: Sequence[StreamRecord]) -> list[list[StreamRecord]]:
+    """The records in groups that have no key twice: for far ends that may refuse one record and take a later one."""
+    found: list[list[StreamRecord]] = []
+    seen: dict[str, int] = {}
+    for record in records:
+        number = seen.get(record.key, 0)
+        seen[record.key] = number + 1
+        if number == len(found):
+            found.append([])
+        found[number].append(record)
+    return found

@@ -1,0 +1,1 @@
+"""Where event streams write, a file for each kind of far end."""

@@ -1,0 +1,56 @@
+"""Amazon Data Firehose: PutRecordBatch, at most 500 records and 4 MB a call (AWS's API reference)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from repoint.streams.sink import SinkError, StreamRecord, waves
+
+RECORDS_MAX = 500
+CALL_BYTES_MAX = 3 * 1024 * 1024
+
+
+class FirehoseSink:
+    """One delivery stream. As a call may take some records and refuse others, none has two of one endpoint."""
+
+    records_max = RECORDS_MAX
+
+    def __init__(self, client: Any, arn: str) -> None:
+        self._client = client
+        self._arn = arn
+        self._name = arn.rpartition("/")[2]
+
+    async def write(self, records: Sequence[StreamRecord]) -> None:
+        """Put the records, wave by wave.
+
+        Raises:
+            SinkError: with the first refusal's code and text.
+        """
+        for wave in waves(records):
+            await asyncio.to_thread(self._put_all, wave)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _put_all(self, wave: Sequence[StreamRecord]) -> None:
+        batch: list[dict[str, bytes]] = []
+        size = 0
+        for record in wave:
+            if batch and (len(batch) == RECORDS_MAX or size + len(record.data) > CALL_BYTES_MAX):
+                self._put(batch)
+                batch, size = [], 0
+            batch.append({"Data": record.data})
+            size += len(record.data)
+        self._put(batch)
+
+    def _put(self, batch: list[dict[str, bytes]]) -> None:
+        try:
+            answer = self._client.put_record_batch(DeliveryStreamName=self._name, Records=batch)
+        except (BotoCoreError, ClientError) as error:
+            raise SinkError(f"{self._arn}: {error}") from error
+        refused = next((one for one in answer["RequestResponses"] if one.get("ErrorCode")), None)
+        if refused is not None:
+            raise SinkError(f"{self._arn}: {refused['ErrorCode']}: {refused.get('ErrorMessage', '')}")

@@ -1,0 +1,61 @@
+"""A function that gets records as Lambda's event source mapping for Kinesis hands them over."""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from repoint.bindings.functions import FunctionError, Functions
+from repoint.clock import Clock
+from repoint.streams.sink import SinkError, StreamRecord
+
+SHARD = "shardId-000000000000"
+
+
+class FunctionSink:
+    """A handler, called with up to 100 records; what it raises is a batch to be tried again."""
+
+    records_max = 100
+
+    def __init__(self, functions: Functions, arn: str, clock: Clock) -> None:
+        self._functions = functions
+        self._arn = arn
+        self._clock = clock
+
+    async def write(self, records: Sequence[StreamRecord]) -> None:
+        """Invoke the function with the records.
+
+        Raises:
+            SinkError: when it fails, crashes or takes too long.
+        """
+        now = self._clock()
+        try:
+            await self._functions.invoke(
+                self._arn, {"Records": [kinesis_record(record, self._arn, now) for record in records]}
+            )
+        except FunctionError as error:
+            raise SinkError(str(error)) from error
+
+    async def close(self) -> None:
+        """The functions are everybody's."""
+
+
+def kinesis_record(record: StreamRecord, arn: str, now: datetime) -> dict[str, Any]:
+    """A record in Lambda's form (AWS Lambda's developer guide, "Using AWS Lambda with Amazon Kinesis")."""
+    region = arn.split(":")[3]
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": record.key,
+            "sequenceNumber": record.sequence,
+            "data": base64.b64encode(record.data).decode(),
+            "approximateArrivalTimestamp": now.timestamp(),
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{SHARD}:{record.sequence}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "arn:aws:iam::123456789012:role/repoint",
+        "awsRegion": region,
+        "eventSourceARN": arn,
+    }
