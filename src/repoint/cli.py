@@ -13,6 +13,7 @@ from repoint import __version__, doctor
 from repoint.commands.bindings import bindings_group, functions_group
 from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
+from repoint.commands.metrics import metrics_group
 from repoint.commands.render import render_command
 from repoint.commands.segments import segments_group
 from repoint.commands.streams import streams_group
@@ -211,6 +212,7 @@ main.add_command(dkim_group)
 main.add_command(segments_group)
 main.add_command(render_command)
 main.add_command(functions_group)
+main.add_command(metrics_group)
 main.add_command(streams_group)
 
 if __name__ == "__main__":

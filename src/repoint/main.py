@@ -41,6 +41,7 @@ from repoint.metrics import Metrics, exposition, prepare_metrics
 from repoint.processes import Life, Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.resources.call import Call, Server
+from repoint.resources.kpis.rollup import keep
 from repoint.sealing import Seal
 from repoint.streams.forward import Forwarder
 from repoint.streams.open import Sinks
@@ -323,11 +324,14 @@ async def forwarding(
     """The event streams, forwarded beside a worker's other work until `stopping`."""
     functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
     sinks = Sinks(server, functions, settings.data_dir.resolve())
-    task = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
+    forwarder = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
+    counting = asyncio.create_task(keep(server.db))
     try:
         yield
     finally:
-        await task
+        await forwarder
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
         await functions.close()
 
 

@@ -10,6 +10,7 @@ from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
 from repoint.resources.events import api as events
 from repoint.resources.events import stream
+from repoint.resources.kpis import api as kpis
 from repoint.resources.messages import api as messages
 from repoint.resources.segments import api as segments
 from repoint.resources.templates import api as templates
@@ -59,13 +60,13 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetApnsVoipChannel": channels.get_apns_voip_channel,
     "GetApnsVoipSandboxChannel": channels.get_apns_voip_sandbox_channel,
     "GetApp": apps.get_app,
-    "GetApplicationDateRangeKpi": None,
+    "GetApplicationDateRangeKpi": kpis.get_application_date_range_kpi,
     "GetApplicationSettings": apps.get_application_settings,
     "GetApps": apps.get_apps,
     "GetBaiduChannel": channels.get_baidu_channel,
     "GetCampaign": campaigns.get_campaign,
     "GetCampaignActivities": campaigns.get_campaign_activities,
-    "GetCampaignDateRangeKpi": None,
+    "GetCampaignDateRangeKpi": kpis.get_campaign_date_range_kpi,
     "GetCampaignVersion": campaigns.get_campaign_version,
     "GetCampaignVersions": campaigns.get_campaign_versions,
     "GetCampaigns": campaigns.get_campaigns,
@@ -82,7 +83,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetInAppMessages": None,
     "GetInAppTemplate": templates.get_in_app_template,
     "GetJourney": None,
-    "GetJourneyDateRangeKpi": None,
+    "GetJourneyDateRangeKpi": kpis.get_journey_date_range_kpi,
     "GetJourneyExecutionActivityMetrics": None,
     "GetJourneyExecutionMetrics": None,
     "GetJourneyRunExecutionActivityMetrics": None,

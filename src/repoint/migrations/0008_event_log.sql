@@ -39,3 +39,43 @@ CREATE TABLE binding (
     sealed      bytea NOT NULL,
     modified_at timestamptz NOT NULL
 );
+
+-- Metrics, kept by a reader of the log. All of it can be rebuilt from the log.
+-- What happened in an hour. Absent dimensions are ''.
+CREATE TABLE metric_hour (
+    app_id               text NOT NULL,
+    hour                 timestamptz NOT NULL,
+    measure              text NOT NULL,
+    campaign_id          text NOT NULL,
+    campaign_activity_id text NOT NULL,
+    journey_id           text NOT NULL,
+    journey_activity_id  text NOT NULL,
+    country              text NOT NULL,
+    status               text NOT NULL,
+    count                bigint NOT NULL,
+    parts                bigint NOT NULL,
+    millicents           double precision NOT NULL,
+    PRIMARY KEY (app_id, measure, hour, campaign_id, campaign_activity_id, journey_id, journey_activity_id, country, status)
+) WITH (fillfactor = 85);
+
+-- What counts once: a message's opens and clicks in an hour, an SMS ever (its hour is the epoch).
+CREATE TABLE metric_once (
+    app_id     text NOT NULL,
+    measure    text NOT NULL,
+    message_id text NOT NULL,
+    hour       timestamptz NOT NULL,
+    seen_at    timestamptz NOT NULL,
+    PRIMARY KEY (app_id, measure, message_id, hour)
+);
+CREATE INDEX metric_once_by_age ON metric_once (seen_at);
+
+-- Which endpoints, for what counts distinct ones.
+CREATE TABLE metric_endpoint (
+    app_id               text NOT NULL,
+    measure              text NOT NULL,
+    hour                 timestamptz NOT NULL,
+    campaign_id          text NOT NULL,
+    campaign_activity_id text NOT NULL,
+    endpoint_id          text NOT NULL,
+    PRIMARY KEY (app_id, measure, hour, campaign_id, campaign_activity_id, endpoint_id)
+);

@@ -25,6 +25,7 @@ async def keep_house(db: Database, now: datetime, *, event_days: int, message_da
             await make_partitions(connection, now)
             await drop_partitions(connection, now - timedelta(days=event_days))
             await _trim_ledger(connection, now - timedelta(days=message_days))
+            await _trim_metrics(connection, now - timedelta(days=event_days))
             await _purge_apps(connection)
             await _purge_segments(connection)
         finally:
@@ -48,6 +49,13 @@ async def _trim_ledger(connection: Connection, before: datetime) -> None:
                SELECT 1 FROM outbox_slice WHERE outbox_slice.activity_id = activity.activity_id)""",
         [before],
     )
+
+
+async def _trim_metrics(connection: Connection, before: datetime) -> None:
+    """Metrics live as long as the log they are counted from."""
+    await connection.execute("DELETE FROM metric_hour WHERE hour < %s", [before])
+    await connection.execute("DELETE FROM metric_once WHERE seen_at < %s", [before])
+    await connection.execute("DELETE FROM metric_endpoint WHERE hour < %s", [before])
 
 
 async def _purge_apps(connection: Connection) -> None:

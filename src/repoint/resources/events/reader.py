@@ -49,9 +49,13 @@ async def current_snapshot(db: Database) -> str:
 
 
 async def read(
-    connection: Connection, position: Position, limit: int, *, app_id: str | None = None
+    connection: Connection, position: Position, limit: int, *, app_id: str | None = None, pattern: str = ""
 ) -> tuple[list[LoggedEvent], Position]:
-    """The next events, at most `limit`, and the position after them. No events: the round is over, nothing is new."""
+    """The next events, at most `limit`, and the position after them. No events: the round is over, nothing is new.
+
+    Of one application only, or of all, and then only of the types that match `pattern`, a regular expression.
+    """
+    of = (app_id, pattern)
     if position.target is None:
         row = await (await connection.execute("SELECT pg_current_snapshot()::text")).fetchone()
         assert row is not None
@@ -60,24 +64,26 @@ async def read(
     events: list[LoggedEvent] = []
     late = position.done.split(":")[2]
     if late:
-        events += await _late(connection, position, late.split(","), limit, app_id)
+        events += await _late(connection, position, late.split(","), limit, of)
     if len(events) < limit:
-        events += await _newer(connection, position, limit - len(events), app_id)
+        events += await _newer(connection, position, limit - len(events), of)
     if len(events) < limit:
         return events, Position(position.target)
     return events, replace(position, xid=events[-1].xid, event_id=events[-1].event_id)
 
 
 async def _late(
-    connection: Connection, position: Position, xids: list[str], limit: int, app_id: str | None
+    connection: Connection, position: Position, xids: list[str], limit: int, of: tuple[str | None, str]
 ) -> list[LoggedEvent]:
     """Events of transactions that were open when the last round began."""
-    parameters = [xids, position.xid, position.event_id, position.target, limit]
+    app_id, pattern = of
+    parameters: list[Any] = [xids, position.xid, position.event_id, position.target]
     if app_id is None:
+        parameters.append(pattern)
         query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
                    document
                FROM event WHERE xid = ANY(%s::text[]::xid8[]) AND (xid, event_id) > (%s::text::xid8, %s)
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot) AND event_type ~ %s
                ORDER BY xid, event_id LIMIT %s"""
     else:
         query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
@@ -86,21 +92,25 @@ async def _late(
                  AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
                ORDER BY xid, event_id LIMIT %s"""
         parameters.insert(0, app_id)
-    return _events(await (await connection.execute(query, parameters)).fetchall())
+    return _events(await (await connection.execute(query, [*parameters, limit])).fetchall())
 
 
-async def _newer(connection: Connection, position: Position, limit: int, app_id: str | None) -> list[LoggedEvent]:
+async def _newer(
+    connection: Connection, position: Position, limit: int, of: tuple[str | None, str]
+) -> list[LoggedEvent]:
     """Events of transactions that began after the last round did."""
     assert position.target is not None
     first, last = position.done.split(":")[1], position.target.split(":")[1]
     is_first = int(first) > int(position.xid)
     after = (str(int(first) - 1), EVENT_ID_MAX) if is_first else (position.xid, position.event_id)
-    parameters = [*after, last, position.target, limit]
+    app_id, pattern = of
+    parameters: list[Any] = [*after, last, position.target]
     if app_id is None:
+        parameters.append(pattern)
         query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
                    document
                FROM event WHERE (xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
+                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot) AND event_type ~ %s
                ORDER BY xid, event_id LIMIT %s"""
     else:
         query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
@@ -108,26 +118,19 @@ async def _newer(connection: Connection, position: Position, limit: int, app_id:
                  AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
                ORDER BY xid, event_id LIMIT %s"""
         parameters.insert(0, app_id)
-    return _events(await (await connection.execute(query, parameters)).fetchall())
+    return _events(await (await connection.execute(query, [*parameters, limit])).fetchall())
 
 
 def _events(rows: Sequence[Any]) -> list[LoggedEvent]:
     return [LoggedEvent(*row) for row in rows]
 
 
-async def load_position(connection: Connection, reader_name: str, *, lock: bool = False) -> Position | None:
-    """Where a reader stopped; None for an unknown one, or, with `lock`, one that somebody else is moving."""
-    if lock:
-        cursor = await connection.execute(
-            """SELECT done::text, target::text, xid::text, event_id FROM event_reader WHERE reader_name = %s
-               FOR UPDATE SKIP LOCKED""",
-            [reader_name],
-        )
-    else:
-        cursor = await connection.execute(
-            "SELECT done::text, target::text, xid::text, event_id FROM event_reader WHERE reader_name = %s",
-            [reader_name],
-        )
+async def load_position(connection: Connection, reader_name: str) -> Position | None:
+    """Where a reader stopped; None for an unknown one."""
+    cursor = await connection.execute(
+        "SELECT done::text, target::text, xid::text, event_id FROM event_reader WHERE reader_name = %s",
+        [reader_name],
+    )
     row = await cursor.fetchone()
     return Position(*row) if row else None
 
