@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "get-endpoint": api.get_endpoint,
     "send-messages": api.send_messages,
     "put-events": events.put_events,
+    "event-log": events.log,
     "rendering": rendering.run,
     "segments": segments.run,
     "smtp": smtp.run,

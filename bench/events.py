@@ -1,9 +1,18 @@
-"""PutEvents, signed and durable, against AWS's account quota; the log's writer against raw COPY."""
+"""PutEvents, signed and durable, against AWS's account quota; the log's writer against raw COPY; a stream to a file."""
 
+import asyncio
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from bench.api import rate, server
 from bench.load import measure, signed
+from repoint.resources.events.store import Event, append
 
 WARM_UP = 400
 LARGE_REQUESTS = 800
@@ -50,14 +59,88 @@ def many_events() -> list[dict[str, Any]]:
         measured = measure(host, port, requests)
         assert set(measured["statuses"]) == {202}, measured["statuses"]
         value = measured["rate"] * EVENTS_EACH
+        return [figure("PutEvents, 100 events", value, "AWS's quota of requests, one event each", 7000)]
+
+
+LOGGED = 100_000
+BATCH = 500
+COLUMNS = "(arrival_at, app_id, endpoint_id, event_type, event_at, document)"
+
+
+def document_of(number: int) -> dict[str, Any]:
+    given = event_of(number)
+    return {
+        "attributes": given["Attributes"],
+        "metrics": given["Metrics"],
+        "application": {"package_name": given["AppPackageName"], "sdk": {"name": "web", "version": "5.1"}},
+        "session": {"session_id": "s-8", "start_timestamp": 1_936_000_000_000},
+        "endpoint": {"Id": f"e{number % 5000}", "ChannelType": "GCM", "OptOut": "NONE", "EndpointStatus": "ACTIVE"},
+    }
+
+
+def copy(connection: psycopg.Connection[Any], table: str, app: str, now: datetime) -> float:
+    lines = "".join(
+        f"{now}\t{app}\te{number % 5000}\tcart.add\t{now}\t{json.dumps(document_of(number))}\n"
+        for number in range(LOGGED)
+    )
+    started = time.perf_counter()
+    with connection.cursor().copy(f"COPY {table} {COLUMNS} FROM STDIN") as writer:  # type: ignore[arg-type]
+        writer.write(lines)
+    connection.commit()
+    return LOGGED / (time.perf_counter() - started)
+
+
+async def appended(dsn: str, app: str, now: datetime) -> float:
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        events = [Event(app, f"e{n % 5000}", "cart.add", now, now, document_of(n)) for n in range(LOGGED)]
+        started = time.perf_counter()
+        for first in range(0, LOGGED, BATCH):
+            await append(connection, events[first : first + BATCH])
+            await connection.commit()
+        return LOGGED / (time.perf_counter() - started)
+
+
+def log() -> list[dict[str, Any]]:
+    """The log's writer in batches, each committed; and a stream that forwards what COPY has put there."""
+    with server() as (_, _, _, client):
+        app = client.create_app(CreateApplicationRequest={"Name": "Bench"})["ApplicationResponse"]["Id"]
+        arn = "arn:aws:kinesis:us-east-1:123456789012:stream/bench"
+        given = {"DestinationStreamArn": arn, "RoleArn": "arn:aws:iam::1:role/r"}
+        dsn = f"host={newest_database()} user=postgres dbname=postgres"
+        now = datetime.now(UTC)
+        with psycopg.connect(dsn) as connection:
+            ours = asyncio.run(appended(dsn, app, now))
+            raw = copy(connection, "event", app, now)
+            client.put_event_stream(ApplicationId=app, WriteEventStream=given)
+            copy(connection, "event", app, now)
+            started = time.perf_counter()
+            while forwarded(connection, app) < LOGGED:
+                time.sleep(0.02)
+            streamed = LOGGED / (time.perf_counter() - started)
         return [
-            {
-                "name": "PutEvents, 100 events",
-                "value": value,
-                "unit": "events/s",
-                "reference": "AWS's quota of requests, one event each",
-                "reference_value": 7000,
-                "ratio": value / 7000,
-                "goal": 1.0,
-            }
+            figure("Log, batches of 500", ours, "raw COPY into the same table, one commit", raw),
+            figure("Event stream to a file", streamed, "AWS's quota of requests, one event each", 7000),
         ]
+
+
+def newest_database() -> Path:
+    """The socket's folder of the server that was started last."""
+    return max(Path(tempfile.gettempdir()).glob("repoint-bench-*/data/postgres"), key=lambda path: path.stat().st_ctime)
+
+
+def forwarded(connection: psycopg.Connection[Any], app: str) -> int:
+    row = connection.execute("SELECT forwarded FROM event_stream WHERE app_id = %s", [app]).fetchone()
+    connection.commit()
+    return int(row[0]) if row else 0
+
+
+def figure(name: str, value: float, reference: str, reference_value: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "value": value,
+        "unit": "events/s",
+        "reference": reference,
+        "reference_value": reference_value,
+        "ratio": value / reference_value,
+        "goal": 1.0,
+    }
