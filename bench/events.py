@@ -84,7 +84,7 @@ def copy(connection: psycopg.Connection[Any], table: str, app: str, now: datetim
         for number in range(LOGGED)
     )
     started = time.perf_counter()
-    with connection.cursor().copy(f"COPY {table} {COLUMNS} FROM STDIN") as writer:  # type: ignore[arg-type]
+    with connection.cursor().copy(f"COPY {table} {COLUMNS} FROM STDIN") as writer:
         writer.write(lines)
     connection.commit()
     return LOGGED / (time.perf_counter() - started)

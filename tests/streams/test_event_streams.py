@@ -1,5 +1,6 @@
 """Event streams: each far end gets everything, in order for each endpoint, whatever stops and starts."""
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -12,6 +13,8 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from repoint.streams.sink import SinkError, StreamRecord
+from repoint.streams.sinks.kafka import KafkaSink
 from tests.conftest import eventually, start_server
 from tests.simulation.test_kill import kill_all
 from tests.streams.conftest import (
@@ -202,6 +205,18 @@ def lines_of_whole(file):
     """The lines, once the last one is whole."""
     text = file.read_text()
     return text.endswith("\n") and [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_kafka_that_is_not_there_is_an_error_to_try_again_after():
+    async def write():
+        sink = KafkaSink("kafka://127.0.0.1:9/topic")
+        try:
+            await sink.write([StreamRecord("e", "1", b"{}")])
+        finally:
+            await sink.close()
+
+    with pytest.raises(SinkError, match=r"kafka 127\.0\.0\.1:9/topic"):
+        asyncio.run(write())
 
 
 def test_lag_is_a_metric(streaming, client, app):
