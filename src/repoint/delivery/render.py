@@ -11,6 +11,7 @@ from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages.content import Content
 
 TEMPLATES_MAX = 2_000
+TEMPLATE_CHARACTERS_MAX = 20_000_000  # of all that are kept
 
 
 class RenderingError(Exception):
@@ -22,6 +23,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[tuple[str, bool], handlebars.Template] = OrderedDict()
+        self._characters = 0
 
     def get(self, source: str, *, escape: bool) -> handlebars.Template:
         """The compiled template.
@@ -39,8 +41,10 @@ class Templates:
         except handlebars.TemplateError as error:
             raise RenderingError(str(error)) from None
         self._compiled[key] = found
-        if len(self._compiled) > TEMPLATES_MAX:
-            self._compiled.popitem(last=False)
+        self._characters += len(source)
+        while len(self._compiled) > TEMPLATES_MAX or self._characters > TEMPLATE_CHARACTERS_MAX:
+            (forgotten, _), _ = self._compiled.popitem(last=False)
+            self._characters -= len(forgotten)
         return found
 
 

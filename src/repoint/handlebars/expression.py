@@ -14,6 +14,7 @@ PARAMETERS = re.compile(r"as\s*\|([^|]*)\|\s*\Z")
 NAMED = re.compile(r"([^\s=()|\"'{}]+)\s*=\s*")
 STRING = {quote: re.compile(rf"{quote}((?:\\{quote}|[^{quote}])*){quote}") for quote in "\"'"}
 NUMBER_CHARACTERS_MAX = 30
+PATH_NAMES_MAX = 100
 WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "undefined": None}
 
 
@@ -24,6 +25,10 @@ class Owner(Protocol):
 
     def fail(self, message: str, at: int | None = None) -> TemplateError:
         """An error at a place in the source."""
+        ...
+
+    def count(self) -> None:
+        """Another part of the template, of which there may be so many."""
         ...
 
 
@@ -81,6 +86,7 @@ class Expression:
                 return
             if self.at == before:
                 raise self.fail(f"unexpected {self.text[self.at : self.at + 12]!r}")
+            self.parser.count()
             named = NAMED.match(self.text, self.at)
             if named:
                 self.at = named.end()
@@ -152,6 +158,8 @@ class Expression:
         parts: list[str] = []
         while (part := self.part()) is not None:
             parts.append(part)
+            if len(parts) > PATH_NAMES_MAX:
+                raise self.fail(f"a path has more than {PATH_NAMES_MAX} names")
             if self.text[self.at : self.at + 1] not in ("-", ".", "/"):
                 break
             while self.text[self.at : self.at + 1] in (".", "/"):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Limits:
     """All limits of one template.
 
-    An operation is one part of a template rendered once more by a loop, or 256 characters given to a helper.
+    An operation is one part of a template rendered once more by a loop, or 256 characters given to a helper or
+    by it.
     """
 
     source_characters_max: int = 1_000_000

@@ -1,6 +1,7 @@
 """Source text to a tree. The grammar is Handlebars': mustaches, blocks, paths, literals, sub-expressions, hashes."""
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from repoint.handlebars.errors import TemplateError
@@ -8,7 +9,7 @@ from repoint.handlebars.expression import Expression
 from repoint.handlebars.limits import Limits
 from repoint.handlebars.nodes import Block, Inline, Literal, Node, Output, Partial, Path, Text
 
-OPEN = re.compile(r"(\\*)\{\{")
+NEWLINE = re.compile(r"\n")
 ELSE = re.compile(r"\s*(?:else\b|\^\s*\Z)")
 STANDALONE_AFTER = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 QUOTED = re.compile(r"""\A\s*(?:"([^"]+)"|'([^']+)'|([^\s"'=()]+))""")
@@ -38,12 +39,14 @@ class Parser:
         self.nodes = 0
         self.trims_next = False
         self.closes_previous = False
+        self.newlines = [match.start() for match in NEWLINE.finditer(source)]
 
     def fail(self, message: str, at: int | None = None) -> TemplateError:
         """An error at a place in the source."""
         at = self.at if at is None else at
-        line = self.source.count("\n", 0, at) + 1
-        return TemplateError(message, line, at - (self.source.rfind("\n", 0, at) + 1) + 1)
+        line = bisect_left(self.newlines, at)
+        begin = self.newlines[line - 1] + 1 if line else 0
+        return TemplateError(message, line + 1, at - begin + 1)
 
     def parse(self) -> list[Node]:
         """The whole template.
@@ -65,31 +68,30 @@ class Parser:
         if self.depth > self.limits.depth_max:
             raise self.fail(f"blocks are nested deeper than {self.limits.depth_max}")
         while True:
-            match = OPEN.search(self.source, self.at)
-            if match is None:
+            start = self.source.find("{{", self.at)
+            if start < 0:
                 self.add_text(nodes, self.source[self.at :])
                 self.at = len(self.source)
                 self.depth -= 1
                 return nodes, None
-            text = self.source[self.at : match.start()]
-            if match[1]:
-                self.escaped(nodes, text + match[1][:-1], match)
+            text = self.source[self.at : start]
+            if text.endswith("\\"):
+                self.escaped(nodes, text[:-1], start)
                 continue
-            self.at = match.start()
+            self.at = start
             ended = self.tag(nodes, text)
             if ended is not None:
                 self.depth -= 1
                 return nodes, ended
 
-    def escaped(self, nodes: list[Node], before: str, match: re.Match[str]) -> None:
+    def escaped(self, nodes: list[Node], before: str, start: int) -> None:
         r"""`\{{x}}` is text."""
-        end = self.source.find("}}", match.end())
+        end = self.source.find("}}", start)
         if end < 0:
-            raise self.fail("a {{ is not closed", match.start())
-        while self.source[end + 2 : end + 3] == "}" and self.source[match.end() : match.end() + 1] == "{":
-            end += 1
-        self.add_text(nodes, before + self.source[match.end() - 2 : end + 2])
-        self.at = end + 2
+            raise self.fail("a {{ is not closed", start - 1)
+        end += 2 + (self.source.startswith("{{{", start) and self.source.startswith("}", end + 2))
+        self.add_text(nodes, before + self.source[start:end])
+        self.at = end
 
     def add_text(self, nodes: list[Node], text: str) -> None:
         """Text, less what the tag before it eats."""
@@ -163,8 +165,11 @@ class Parser:
 
     def stands_alone(self, start: int, end: int) -> bool:
         """Whether a tag has its line to itself: then the line disappears (the mustache spec's standalone tags)."""
-        line_start = self.source.rfind("\n", 0, start) + 1
-        return self.source[line_start:start].strip(" \t") == "" and STANDALONE_AFTER.match(self.source, end) is not None
+        begin = start
+        while begin and self.source[begin - 1] in " \t":
+            begin -= 1
+        is_first = begin == 0 or self.source[begin - 1] == "\n"
+        return is_first and STANDALONE_AFTER.match(self.source, end) is not None
 
     def add_before(self, nodes: list[Node], before: str, *, trims: bool, is_standalone: bool) -> None:
         """The text before a tag, less what the tag eats of it."""

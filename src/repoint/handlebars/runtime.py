@@ -35,15 +35,17 @@ class Run:
         if self.operations > self.limits.operations_max:
             stop(self.limits.operations_max)
         try:
-            return HELPERS[name](values, Options(named, self.now))
+            answer = HELPERS[name](values, Options(named, self.now))
         except RenderError as error:
             raise RenderError(f"{name}: {error.message}") from None
         except (IndexError, TypeError, ValueError, OverflowError, ArithmeticError) as error:
             raise RenderError(f"{name}: {error}") from None
+        self.operations += weight(answer)
+        return answer
 
 
 def weight(value: Any) -> int:
-    """How many operations it costs to give a value to a helper."""
+    """How many operations it costs that a helper is given a value, or gives it."""
     if isinstance(value, str):
         return len(value) // CHARGED_CHARACTERS
     if isinstance(value, list | tuple):
