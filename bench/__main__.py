@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, events, idle, rendering, segments, smtp
+from bench import api, campaign_email, campaigns, events, idle, rendering, segments, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "segments": segments.run,
     "smtp": smtp.run,
     "campaign-email": campaign_email.run,
+    "campaign": campaigns.run,
 }
 
 

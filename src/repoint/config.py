@@ -52,6 +52,11 @@ class Settings:
     inbox_messages_max: int = setting(10_000, "The inbox keeps this many messages, the newest.")
     inbox_hosts: tuple[str, ...] = setting((), "Host names, besides localhost and addresses, the inbox answers to.")
     send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
+    campaign_late_seconds: int = setting(
+        3_600,
+        "A campaign's run that could not begin on time, because the server was down, still begins if it is late by no "
+        "more than this; later it is recorded as cancelled, and its reason says so.",
+    )
     lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
     event_retention_days: int = setting(90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION")

@@ -41,6 +41,7 @@ from repoint.metrics import Metrics, exposition, prepare_metrics
 from repoint.processes import Life, Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.resources.call import Call, Server
+from repoint.resources.campaigns.run import Scheduler
 from repoint.resources.kpis.rollup import keep
 from repoint.sealing import Seal
 from repoint.streams.forward import Forwarder
@@ -311,10 +312,10 @@ def build_rates(settings: Settings) -> RateLimiter | None:
 async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
     async with installation.server() as server, joined_providers(installation.settings, server) as providers:
-        metrics = Metrics()
-        worker = Worker(server, providers, installation.settings, metrics)
+        worker = Worker(server, providers, installation.settings, metrics := Metrics())
         async with forwarding(installation.settings, server, metrics, life.stopping):
-            await worker.run(life.ready, life.stopping)
+            scheduler = Scheduler(server, installation.settings.campaign_late_seconds).run(life.stopping)
+            await asyncio.gather(worker.run(life.ready, life.stopping), scheduler)
 
 
 @contextlib.asynccontextmanager

@@ -1,51 +1,117 @@
-"""What campaigns need around them: a segment, a channel, templates."""
+"""What campaigns need around them: a server that mails to a sink, endpoints, segments, and the campaign itself."""
 
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
+
+from tests.campaigns.sink import Sink
+from tests.conftest import eventually, start_server
 
 EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello {{Address}}"}}
 
 
-@pytest.fixture
-def database(server):
-    """The server's own database."""
-    with psycopg.connect(
-        f"host={server.data_dir}/postgres user=postgres dbname=postgres", autocommit=True
-    ) as connection:
-        yield connection
+@pytest.fixture(scope="session")
+def mailing(tmp_path_factory):
+    """A server whose relay is a sink."""
+    with Sink() as sink:
+        server = start_server(
+            tmp_path_factory.mktemp("campaigns") / "data", "--log-level", "warning", "--smtp-url", sink.url
+        )
+        yield server, sink
+        server.stop()
 
 
 @pytest.fixture
-def segment_id(database, app_id):
-    """A segment of everybody."""
-    segment_id = uuid.uuid4().hex
-    database.execute("INSERT INTO segment VALUES (%s, %s, 1, 0, now())", [app_id, segment_id])
-    database.execute(
-        "INSERT INTO segment_version VALUES (%s, %s, 1, 'all', %s, NULL, NULL, now())", [app_id, segment_id, Jsonb({})]
-    )
-    return segment_id
+def app(mailing):
+    """A fresh application on it."""
+    return App(*mailing)
 
 
 @pytest.fixture
-def create(pinpoint, app_id, segment_id):
-    """Create a campaign from what differs from a plain one, a day ahead."""
+def create(pinpoint, app_id):
+    """Create a campaign from what differs from a plain one, a day ahead; nothing is sent."""
+    segment = pinpoint.create_segment(ApplicationId=app_id, WriteSegmentRequest={"Name": "all"})["SegmentResponse"]
 
     def create_campaign(**given):
-        request = {
-            "Name": "news",
-            "SegmentId": segment_id,
-            "Schedule": {"StartTime": iso(days=1)},
-            "MessageConfiguration": EMAIL,
-            **given,
-        }
-        wanted = {name: value for name, value in request.items() if value is not None}
+        wanted = plain(segment["Id"], StartTime=iso(days=1)) | given
+        wanted = {name: value for name, value in wanted.items() if value is not None}
         return pinpoint.create_campaign(ApplicationId=app_id, WriteCampaignRequest=wanted)["CampaignResponse"]
 
     return create_campaign
+
+
+class App:
+    """An application, and the few things tests of campaigns do with one."""
+
+    def __init__(self, server, sink):
+        self.server, self.sink, self.client = server, sink, server.client()
+        self.id = self.client.create_app(CreateApplicationRequest={"Name": "Test"})["ApplicationResponse"]["Id"]
+
+    def put(self, endpoint_id, **given):
+        """An email endpoint of its own address, less what is given."""
+        request = {"ChannelType": "EMAIL", "Address": self.address(endpoint_id)} | given
+        self.client.update_endpoint(
+            ApplicationId=self.id,
+            EndpointId=endpoint_id,
+            EndpointRequest={name: value for name, value in request.items() if value is not None},
+        )
+
+    def put_many(self, count, prefix="e"):
+        """Plain endpoints, a hundred to a request."""
+        ids = [f"{prefix}{number:05}" for number in range(count)]
+        for start in range(0, count, 100):
+            items = [
+                {"Id": one, "ChannelType": "EMAIL", "Address": self.address(one)} for one in ids[start : start + 100]
+            ]
+            self.client.update_endpoints_batch(ApplicationId=self.id, EndpointBatchRequest={"Item": items})
+        return ids
+
+    def address(self, endpoint_id):
+        return f"{endpoint_id}@{self.id}.example.com"
+
+    def segment(self, **dimensions):
+        given = {"Name": "s", "Dimensions": dimensions} if dimensions else {"Name": "all"}
+        return self.client.create_segment(ApplicationId=self.id, WriteSegmentRequest=given)["SegmentResponse"]["Id"]
+
+    def campaign(self, segment_id=None, *, start="IMMEDIATE", schedule=None, **given):
+        wanted = plain(segment_id or self.segment(), StartTime=start, **(schedule or {})) | given
+        made = self.client.create_campaign(ApplicationId=self.id, WriteCampaignRequest=wanted)
+        return made["CampaignResponse"]["Id"]
+
+    def get(self, campaign_id):
+        return self.client.get_campaign(ApplicationId=self.id, CampaignId=campaign_id)["CampaignResponse"]
+
+    def update(self, campaign_id, **given):
+        self.client.update_campaign(ApplicationId=self.id, CampaignId=campaign_id, WriteCampaignRequest=given)
+
+    def status(self, campaign_id):
+        return self.get(campaign_id)["State"]["CampaignStatus"]
+
+    def activities(self, campaign_id):
+        answer = self.client.get_campaign_activities(ApplicationId=self.id, CampaignId=campaign_id)
+        return answer["ActivitiesResponse"]["Item"]
+
+    def finished(self, campaign_id, *, seconds=20):
+        """The campaign's activities once all it had to do is done."""
+        eventually(lambda: self.status(campaign_id) in ("COMPLETED", "INVALID", "DELETED"), seconds=seconds)
+        return self.activities(campaign_id)
+
+    def received(self):
+        """The ids of endpoints mails have arrived for, as often as they did."""
+        suffix = f"@{self.id}.example.com"
+        return sorted(one.removesuffix(suffix) for one in self.sink.recipients() if one.endswith(suffix))
+
+    def ask(self, query, parameters=()):
+        """Look into the database."""
+        dsn = f"host={self.server.data_dir}/postgres user=postgres dbname=postgres"
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+def plain(segment_id, **schedule):
+    return {"Name": "news", "SegmentId": segment_id, "Schedule": schedule, "MessageConfiguration": EMAIL}
 
 
 def iso(**ahead):

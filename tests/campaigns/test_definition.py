@@ -17,7 +17,6 @@ FULL = {
     "Priority": 3,
     "IsPaused": True,
     "Limits": {"Daily": 2, "MaximumDuration": 600, "MessagesPerSecond": 50, "Total": 4, "Session": 1},
-    "Hook": {"LambdaFunctionName": "offers", "Mode": "FILTER"},
     "MessageConfiguration": {
         "DefaultMessage": {"Body": "d", "Title": "t", "Action": "URL", "Url": "https://example.com"},
         "EmailMessage": {
@@ -49,7 +48,7 @@ def refusal(create, **given):
     return caught.value.response["Error"]["Message"]
 
 
-def test_a_plain_campaign_is_shown_with_pinpoints_defaults(create, app_id, segment_id):
+def test_a_plain_campaign_is_shown_with_pinpoints_defaults(create, app_id):
     campaign = create(Schedule={"StartTime": "2090-01-01T00:00:00Z"})
 
     assert campaign["Arn"].endswith(f":apps/{app_id}/campaigns/{campaign['Id']}")
@@ -63,7 +62,7 @@ def test_a_plain_campaign_is_shown_with_pinpoints_defaults(create, app_id, segme
         "MessageConfiguration": EMAIL,
         "Name": "news",
         "Schedule": {"StartTime": "2090-01-01T00:00:00Z", "IsLocalTime": False, "Timezone": "UTC"},
-        "SegmentId": segment_id,
+        "SegmentId": campaign["SegmentId"],
         "SegmentVersion": 1,
         "State": {"CampaignStatus": "SCHEDULED"},
         "Version": 1,
@@ -187,6 +186,8 @@ def test_tags_of_a_campaign_can_be_changed(create, pinpoint, app_id):
         ({"TemplateConfiguration": {"SMSTemplate": {"Name": "no", "Version": "x"}}}, "TemplateConfiguration.SMSTempl"),
         ({"TemplateConfiguration": {"VoiceTemplate": {"Name": "v"}}}, "TemplateConfiguration.VoiceTemplate: is not"),
         ({"Hook": {"Mode": "DELIVERY", "LambdaFunctionName": "f"}}, "Hook.Mode: DELIVERY is not supported"),
+        ({"Hook": {"LambdaFunctionName": "offers", "Mode": "FILTER"}}, "Hook: campaign hooks are not built yet"),
+        ({"CustomDeliveryConfiguration": {"DeliveryUri": "offers"}}, "CustomDeliveryConfiguration: custom delivery is"),
         ({"Hook": {"WebUrl": "ftp://x"}}, "Hook.WebUrl: must be an https"),
         ({"Limits": {"MessagesPerSecond": 0}}, "Limits.MessagesPerSecond: must be at least 1"),
         ({"Limits": {"MaximumDuration": 59}}, "Limits.MaximumDuration: must be at least 60"),

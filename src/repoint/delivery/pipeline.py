@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from repoint.delivery import dkim, records
+from repoint.delivery import campaigning, dkim, records
 from repoint.delivery.mime import DateLine, HeaderError, header_line, prepare_raw
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
@@ -52,6 +52,7 @@ class Delivery:
     """One message between claim and record.
 
     `headers` are the recipient's own, `envelope_from` is where its bounces go; steps before `build` may set both.
+    `client_context` stands in events for the endpoint's own, if it is set.
     """
 
     row: Leased
@@ -62,6 +63,7 @@ class Delivery:
     rendered: dict[str, str] = field(default_factory=dict)
     headers: list[tuple[str, str]] = field(default_factory=list)
     envelope_from: str = ""
+    client_context: str = ""
     email: Email | None = None
     text: TextMessage | None = None
     outcome: Outcome | None = None
@@ -111,6 +113,12 @@ def stop_if_endpoint_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
     if delivery.endpoint is None and delivery.row.personal.get("IsEndpoint"):
         return stopped(404, "The endpoint was deleted")
     return None
+
+
+def stop_if_campaign_forbids(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """A campaign's run has an end, and its recipients may have quiet time by now."""
+    reason = campaigning.reason_to_stop(delivery.plan.shared, delivery.endpoint, delivery.now)
+    return stopped(400, reason) if reason else None
 
 
 def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
@@ -228,6 +236,7 @@ STEPS = (
     stop_if_app_is_gone,
     stop_if_channel_is_disabled,
     stop_if_endpoint_is_gone,
+    stop_if_campaign_forbids,
     resolve_content,
     render,
     stop_if_too_long,
@@ -307,6 +316,14 @@ def events_of(delivery: Delivery, now: datetime) -> list[Event]:
 
 
 def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
+    assert delivery.outcome is not None
+    context = delivery.client_context or campaigning.context_of(delivery.endpoint)
+    told = campaigning.send_events(delivery.row, delivery.plan.shared, delivery.outcome, context, now)
+    return told if told and delivery.outcome.is_stopped else [*told, *_channel_events(delivery, now)]
+
+
+def _channel_events(delivery: Delivery, now: datetime) -> list[Event]:
+    """What a message's channel says of it."""
     assert delivery.outcome is not None
     row, plan, outcome = delivery.row, delivery.plan, delivery.outcome
     attributes = plan.attributes_for(row.personal)

@@ -135,7 +135,7 @@ class Planner:
         keys = set(wanted)
         shared = await self._shared({activity_id for _, activity_id, _ in keys})
         return {
-            (activity_id, channel_type): await self._plan(app_id, activity_id, channel_type, shared[activity_id])
+            (activity_id, channel_type): await self.plan(app_id, activity_id, channel_type, shared[activity_id])
             for app_id, activity_id, channel_type in keys
         }
 
@@ -148,7 +148,8 @@ class Planner:
             known.update(dict(await self._db.fetch_all(query, [missing])))
         return known
 
-    async def _plan(self, app_id: str, activity_id: str, channel_type: str, shared: Mapping[str, Any]) -> Plan:
+    async def plan(self, app_id: str, activity_id: str, channel_type: str, shared: Mapping[str, Any]) -> Plan:
+        """One activity's plan for a channel."""
         app = await self._db.cached(load_app, app_id)
         channel = (await self._db.cached(load_channels, app_id)).get(channel_type)
         template = await self._template(channel_type, shared)

@@ -13,11 +13,12 @@ from secrets import token_hex
 
 import msgspec
 
+from repoint.delivery.campaigning import context_of
 from repoint.delivery.pipeline import Delivery, events_of
 from repoint.resources.events.store import copy_line, copy_text
 
 # In the order of `lines`.
-NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response")
+NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response", "context")
 
 
 def write_lines(deliveries: Sequence[Delivery], now: datetime) -> list[bytes]:
@@ -41,11 +42,15 @@ class Specimen:
         endpoint = replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None
         rendered = {**model.rendered, "Subject": marks["subject"]}
         outcome = replace(model.outcome, status_message=marks["response"])
-        specimen = replace(model, row=row, endpoint=endpoint, rendered=rendered, outcome=outcome)
+        context = marks["context"]
+        specimen = replace(
+            model, row=row, endpoint=endpoint, rendered=rendered, outcome=outcome, client_context=context
+        )
         text = b"".join(copy_line(event) for event in events_of(specimen, now))
         pieces = re.split(b"(" + b"|".join(mark.encode() for mark in marks.values()) + b")", text)
         order = {mark.encode(): name for name, mark in marks.items()}
         pattern = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces[::2])
+        self._has_context = marks["context"].encode() in pieces
         places = operator.itemgetter(*(NAMES.index(order[piece]) for piece in pieces[1::2]))
         self._fill: Callable[[Sequence[bytes]], bytes] = lambda values: pattern % places(values)
 
@@ -61,6 +66,7 @@ class Specimen:
                 _inside_json(row.address),
                 _inside_json(delivery.rendered.get("Subject", "")),
                 _inside_json(delivery.outcome.status_message),
+                _inside_json(context_of(delivery.endpoint)) if self._has_context else b"",
             )
         )
 

@@ -42,6 +42,7 @@ CREATE TABLE campaign_activity (
     campaign_id     text NOT NULL,
     version         int NOT NULL,            -- of the campaign
     treatment_id    text NOT NULL,
+    frequency       text NOT NULL,           -- EVENT and IN_APP_EVENT: one activity, as long as the window is open
     slot            timestamptz NOT NULL,
     scheduled_start timestamptz NOT NULL,
     state           text NOT NULL
@@ -50,7 +51,7 @@ CREATE TABLE campaign_activity (
     reason          text NOT NULL DEFAULT '', -- of a failure or a cancellation
     started_at      timestamptz,
     ended_at        timestamptz,
-    expires_at      timestamptz,             -- what is not sent by then is not sent (MaximumDuration)
+    expires_at      timestamptz,             -- what is not sent by then is not sent; or the window's end
     rate            int,                     -- messages per second
     metrics         jsonb NOT NULL DEFAULT '{}', -- endpoints by the reason they were left out
     counts          jsonb,                   -- the ledger by outcome, once the run has ended
@@ -59,6 +60,15 @@ CREATE TABLE campaign_activity (
 );
 CREATE INDEX campaign_activity_under_way ON campaign_activity (activity_id) WHERE ended_at IS NULL;
 CREATE INDEX campaign_activity_by_start ON campaign_activity (app_id, started_at);
+
+-- Where a run's messages are in the ledger: message.activity_id is a ledger_id. A run has one; one by recipients' time
+-- has another for each wave, so that what is sent meanwhile is never cut into slices twice.
+CREATE TABLE campaign_ledger (
+    ledger_id   text PRIMARY KEY,
+    activity_id text NOT NULL REFERENCES campaign_activity ON DELETE CASCADE,
+    created_at  timestamptz NOT NULL
+);
+CREATE INDEX campaign_ledger_by_activity ON campaign_ledger (activity_id);
 
 -- What is left to select of a run: everybody at once, or those of some time zones as their hour comes.
 CREATE TABLE campaign_wave (
@@ -69,6 +79,7 @@ CREATE TABLE campaign_wave (
     slot          timestamptz NOT NULL,
     treatment_ids text[] NOT NULL,
     zones         text[],                    -- null: everybody
+    is_first      boolean NOT NULL,          -- the one that also counts those whom no wave is for
     due_at        timestamptz NOT NULL,
     done_at       timestamptz
 );

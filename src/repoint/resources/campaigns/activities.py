@@ -76,8 +76,10 @@ async def list_activities(
                   a.state, a.result, a.reason, a.started_at, a.ended_at, a.metrics,
                   coalesce(a.counts, (
                       SELECT jsonb_object_agg(by_state.state, by_state.messages) FROM (
-                          SELECT m.state, count(*) AS messages FROM message m
-                          WHERE m.app_id = a.app_id AND m.activity_id = a.activity_id GROUP BY m.state) by_state
+                          SELECT m.state, count(*) AS messages
+                          FROM campaign_ledger l
+                          JOIN message m ON m.app_id = a.app_id AND m.activity_id = l.ledger_id
+                          WHERE l.activity_id = a.activity_id GROUP BY m.state) by_state
                   ), '{}'),
                   count(w.wave_id), count(w.done_at)
            FROM campaign_activity a LEFT JOIN campaign_wave w

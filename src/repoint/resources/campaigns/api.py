@@ -1,7 +1,9 @@
 """The campaign operations: create, update, delete, get, versions, activities."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, cast
 
 from repoint.clock import epoch_milliseconds, iso8601
@@ -10,15 +12,17 @@ from repoint.resources.apps import App, require_app
 from repoint.resources.call import Call, new_id, page_of
 from repoint.resources.campaigns import checks, store
 from repoint.resources.campaigns.activities import Activity, list_activities
-from repoint.resources.campaigns.schedule import next_slot, opens_at, read_schedule
+from repoint.resources.campaigns.schedule import IMMEDIATE, next_slot, opens_at, read_schedule
 from repoint.resources.campaigns.store import StoredCampaign, TreatmentState
 from repoint.resources.campaigns.treatments import treatments_of
+from repoint.resources.segments.sources import load_sources
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 from repoint.wire.paging import Page, split_page
 
 DEFAULTS = ("CampaignHook", "Limits", "QuietTime")
 LABELS = frozenset({"Description", "Name", "TreatmentDescription", "TreatmentName"})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,7 +40,7 @@ async def create_campaign(call: Call, request: shapes.CreateCampaignRequest) -> 
         version=1,
         latest_version=1,
         document=document,
-        defaults={name: app.settings[name] for name in DEFAULTS if app.settings.get(name)},
+        defaults=_defaults(app),
         fault=None,
         fault_reason="",
         created_at=now,
@@ -68,7 +72,7 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
         (value or None) != (before.document.get(name) or None) for name, value in given.items() if name not in LABELS
     ):
         raise BadRequestException("The campaign is completed: only its name and descriptions can be changed")
-    await _check(call, app, document, before.document)
+    await _check(call, app, document, before)
     async with call.db.transaction() as connection:
         latest = await store.lock_campaign(connection, app.app_id, before.campaign_id)
         if latest.version != before.version:
@@ -81,6 +85,10 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
         same = {one.treatment_id: one.schedule for one in treatments_of(latest.document)}
         changed = dataclasses.replace(changed, states=_states(changed, kept, same))
         await store.insert_version(connection, changed)
+        for treatment in treatments_of(document):
+            timetable = read_schedule(treatment.schedule)
+            end = timetable.end if timetable.is_windowed else changed.modified_at
+            await store.move_window(connection, changed, treatment.treatment_id, end)
     return await _shown(call, changed)
 
 
@@ -173,35 +181,47 @@ async def _require(call: Call, app: App, campaign_id: str, version: int | None =
     return found
 
 
-async def _check(call: Call, app: App, document: dict[str, Any], before: dict[str, Any] | None) -> None:
+def _defaults(app: App) -> dict[str, Any]:
+    return {name: app.settings[name] for name in DEFAULTS if app.settings.get(name)}
+
+
+async def _check(call: Call, app: App, document: dict[str, Any], before: StoredCampaign | None) -> None:
     """Refuse what cannot run, and pin the segment's version."""
     checks.check_shares(document)
     segment = await checks.pinned_segment(call, app.app_id, document)
     document["SegmentVersion"] = segment.version
-    checks.check_schedules(document, before, call.now())
-    await checks.check_contents(call, app.app_id, document)
-    if segment.is_imported and any(
-        treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)
-    ):
-        raise checks.refuse("SegmentId", "an imported segment cannot be used with an EVENT schedule")
+    checks.check_schedules(document, before.document if before else None, call.now())
+    defaults = before.defaults if before else _defaults(app)
+    await checks.check_contents(call, app.app_id, document, defaults)
+    if any(treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)):
+        async with call.db.connection() as connection:
+            sources = await load_sources(connection, app.app_id, segment.criteria)
+        if any(one.is_imported for one in (segment, *sources.values())):
+            rule = "a segment that was imported, or rests on one that was, cannot be used with an EVENT schedule"
+            raise checks.refuse("SegmentId", rule)
 
 
 def _states(
-    campaign: StoredCampaign, kept: dict[str, TreatmentState], same: dict[str, Any] | None = None
+    campaign: StoredCampaign, kept: dict[str, TreatmentState], same: Mapping[str, Mapping[str, Any]] = NOTHING
 ) -> tuple[TreatmentState, ...]:
-    """Where each treatment stands: as before while its schedule is the same, else by its new schedule from now on."""
+    """Where each treatment stands: as before while its schedule is the same, else by its new schedule from now on.
+
+    What began IMMEDIATE does not begin again because its schedule's other members change.
+    """
     found = []
     for treatment in treatments_of(campaign.document):
         state = kept.get(treatment.treatment_id)
-        if state is not None and same and same.get(treatment.treatment_id) == treatment.schedule:
+        if state is not None and same.get(treatment.treatment_id) == treatment.schedule:
             found.append(state)
             continue
         timetable = read_schedule(treatment.schedule)
         last = state.last_slot if state else None
-        slot = next_slot(timetable, _passed(campaign, last), campaign.modified_at)
+        was_immediate = same.get(treatment.treatment_id, {}).get("StartTime") == IMMEDIATE
+        began = last if was_immediate and last else campaign.modified_at
+        slot = next_slot(timetable, _passed(campaign, last), began)
         opens = opens_at(timetable, slot) if slot else None
-        running = state.is_running if state else False
-        found.append(TreatmentState(treatment.treatment_id, slot, opens, last, running))
+        running, is_open = (state.is_running, state.is_open) if state else (False, False)
+        found.append(TreatmentState(treatment.treatment_id, slot, opens, last, running, is_open))
     return tuple(found)
 
 

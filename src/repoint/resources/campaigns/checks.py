@@ -15,6 +15,7 @@ from repoint.resources.campaigns.contents import (
     is_in_app,
     template_named,
 )
+from repoint.resources.campaigns.rules import hook_of
 from repoint.resources.campaigns.schedule import HOUR_MINUTE, IMMEDIATE, ScheduleError, Timetable, read_schedule
 from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
 from repoint.resources.channels.store import load_channels
@@ -79,7 +80,8 @@ def check_schedules(document: Mapping[str, Any], before: Mapping[str, Any] | Non
         if is_in_app(treatment) != (timetable.frequency == "IN_APP_EVENT"):
             rule = "must be IN_APP_EVENT for an in-app message, and only for one"
             raise refuse(f"{path}.Frequency", rule)
-    if document.get("IsPaused") and any(one.schedule["StartTime"] == IMMEDIATE for one in treatments):
+    at_once = [one for one in treatments if one.schedule["StartTime"] == IMMEDIATE]
+    if document.get("IsPaused") and any(one.schedule.get("Frequency", "ONCE") == "ONCE" for one in at_once):
         raise refuse("IsPaused", f"a campaign that starts {IMMEDIATE} cannot be paused")
 
 
@@ -135,7 +137,7 @@ async def pinned_segment(call: Call, app_id: str, document: Mapping[str, Any]) -
     return found
 
 
-async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -> None:
+async def check_contents(call: Call, app_id: str, document: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Something to send, on channels that are on, with templates that are there.
 
     Raises:
@@ -143,17 +145,20 @@ async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -
     """
     if document.get("Hook"):
         _check_hook(document["Hook"])
+    if hook_of(document, defaults):
+        raise refuse("Hook", "campaign hooks are not built yet, and nothing would call this one")
     for treatment in treatments_of(document):
         if treatment.message.get("CustomMessage") and not is_custom(treatment):
             raise refuse(f"{treatment.path}CustomDeliveryConfiguration", "is required with a CustomMessage")
         if is_custom(treatment):
             _check_custom(treatment)
+            rule = "custom delivery is not built yet, and nothing would call this function"
+            raise refuse(f"{treatment.path}CustomDeliveryConfiguration", rule)
         await _check_templates(call, treatment)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
-        if not is_custom(treatment):
-            await _check_channels(call, app_id, treatment)
+        await _check_channels(call, app_id, treatment)
 
 
 def _check_hook(hook: Mapping[str, Any]) -> None:

@@ -15,13 +15,18 @@ VERSION_MAX = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class TreatmentState:
-    """Where one treatment stands. `next_at` is None when it will not run again."""
+    """Where one treatment stands.
+
+    `next_at` is None when it will not run again; `is_running` while a run is under way, `is_open` while it waits for
+    events.
+    """
 
     treatment_id: str
     next_slot: datetime | None
     next_at: datetime | None
     last_slot: datetime | None
     is_running: bool
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,9 @@ class StoredCampaign:
         """One treatment's CampaignStatus."""
         if self.fault is not None:
             return self.fault
-        if state.is_running:
+        if state.is_running or (state.is_open and not self.is_paused):
             return "EXECUTING"
-        if state.next_at is None:
+        if state.next_at is None and not state.is_open:
             return "COMPLETED"
         if self.is_paused:
             return "PAUSED"
@@ -120,7 +125,10 @@ async def _with_states(connection: Connection, rows: Sequence[tuple[Any, ...]]) 
         """SELECT t.app_id, t.campaign_id, t.treatment_id, t.next_slot, t.next_at, t.last_slot, EXISTS (
                SELECT 1 FROM campaign_activity a
                WHERE a.app_id = t.app_id AND a.campaign_id = t.campaign_id AND a.treatment_id = t.treatment_id
-                 AND a.ended_at IS NULL)
+                 AND a.ended_at IS NULL AND a.frequency NOT IN ('EVENT', 'IN_APP_EVENT')), EXISTS (
+               SELECT 1 FROM campaign_activity a
+               WHERE a.app_id = t.app_id AND a.campaign_id = t.campaign_id AND a.treatment_id = t.treatment_id
+                 AND a.ended_at IS NULL AND a.frequency IN ('EVENT', 'IN_APP_EVENT'))
            FROM campaign_treatment t
            JOIN (SELECT DISTINCT * FROM unnest(%s::text[], %s::text[]) AS wanted (app_id, campaign_id)) wanted
              USING (app_id, campaign_id)
@@ -189,6 +197,18 @@ async def insert_version(connection: Connection, campaign: StoredCampaign) -> No
             ],
         )
     await connection.execute("SELECT pg_notify('campaigns', '')")
+
+
+async def move_window(
+    connection: Connection, campaign: StoredCampaign, treatment_id: str, end: datetime | None
+) -> None:
+    """Until when a treatment that is open for events stays so."""
+    await connection.execute(
+        """UPDATE campaign_activity SET expires_at = %s
+           WHERE app_id = %s AND campaign_id = %s AND treatment_id = %s AND ended_at IS NULL
+             AND frequency IN ('EVENT', 'IN_APP_EVENT')""",
+        [end, campaign.app_id, campaign.campaign_id, treatment_id],
+    )
 
 
 async def delete_campaign(connection: Connection, app_id: str, campaign_id: str) -> None:

@@ -1,0 +1,72 @@
+"""What a campaign's messages have besides what all have: rules at the time of sending, and events of their own.
+
+The audience was selected by these rules; but a campaign may take hours to send, and quiet time may have begun since.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from repoint.clock import iso8601
+from repoint.delivery.provider import DeliveryStatus, Outcome
+from repoint.resources.campaigns.schedule import is_quiet
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.events.records import endpoint_text
+from repoint.resources.events.store import Event
+from repoint.work.outbox import Leased
+
+SEND_STATUS = {
+    DeliveryStatus.SUCCESSFUL: "SUCCESS",
+    DeliveryStatus.THROTTLED: "THROTTLED",
+    DeliveryStatus.TEMPORARY_FAILURE: "TRANSIENT_FAILURE",
+    DeliveryStatus.PERMANENT_FAILURE: "FAILURE_PERMANENT",
+    DeliveryStatus.UNKNOWN_FAILURE: "UNKNOWN",
+    DeliveryStatus.OPT_OUT: "FAILURE_PERMANENT",
+    DeliveryStatus.DUPLICATE: "DUPLICATE_ADDRESS",
+}
+REASONS = frozenset({"EXPIRED", "QUIET_TIME"})
+
+
+def reason_to_stop(shared: Mapping[str, Any], endpoint: Endpoint | None, now: datetime) -> str | None:
+    """Why a message of a campaign must not be sent now, in the words of campaign_send_status; None when it may."""
+    if "CampaignId" not in shared:
+        return None
+    if shared.get("ExpiresAt") and now.timestamp() >= shared["ExpiresAt"]:
+        return "EXPIRED"
+    if shared.get("QuietTime") and endpoint is not None:
+        zone = endpoint.demographic.get("Timezone")
+        if zone in available_timezones() and is_quiet(shared["QuietTime"], now.astimezone(ZoneInfo(zone)).time()):
+            return "QUIET_TIME"
+    return None
+
+
+def context_of(endpoint: Endpoint | None) -> str:
+    """The endpoint as the event's client_context has it: JSON in a string."""
+    if endpoint is None:
+        return "{}"
+    known: dict[str, Any] = {
+        "ChannelType": endpoint.channel_type,
+        "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
+        "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
+        "RequestId": endpoint.request_id,
+        "EffectiveDate": iso8601(endpoint.effective_at),
+        "UserId": endpoint.user_id,
+    }
+    return endpoint_text(known)
+
+
+def send_events(
+    row: Leased, shared: Mapping[str, Any], outcome: Outcome, client_context: str, now: datetime
+) -> list[Event]:
+    """`_campaign.send` with what became of the message; nothing for a message that is not a campaign's."""
+    if "CampaignId" not in shared:
+        return []
+    is_reason = outcome.is_stopped and outcome.status_message in REASONS
+    attributes = {
+        **shared["Context"],
+        "delivery_type": row.channel_type,
+        "campaign_send_status": outcome.status_message if is_reason else SEND_STATUS[outcome.status],
+    }
+    document = {"attributes": attributes, "client_context": {"custom": {"endpoint": client_context}}}
+    return [Event(row.app_id, row.endpoint_id, "_campaign.send", now, now, document)]

@@ -1,0 +1,27 @@
+"""Messages made but not sent: whether real endpoints have all that a text needs."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from repoint.delivery.plan import Planner
+from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
+from repoint.resources.call import Server
+from repoint.resources.endpoints.store import Endpoint
+
+
+async def rehearse(
+    server: Server, shared: Mapping[str, Any], endpoints: Iterable[Endpoint], now: datetime
+) -> Counter[str]:
+    """What is amiss in messages for these endpoints, and for how many of them."""
+    planner, templates, found = Planner(server.db, server.seal), Templates(), Counter[str]()
+    for endpoint in endpoints:
+        assert endpoint.channel_type is not None
+        plan = await planner.plan(endpoint.app_id, "rehearsal", endpoint.channel_type, shared)
+        variables = variables_of(endpoint, endpoint.app_id)
+        try:
+            render_parts(templates, plan.content, variables, now=now, missing_fails=True)
+        except RenderingError as error:
+            found[str(error)] += 1
+    return found

@@ -1,0 +1,39 @@
+"""What makes a run impossible: found when it begins, told by the campaign's status and its activity's result."""
+
+from repoint.db import Connection
+from repoint.wire.exceptions import BadRequestException
+
+
+class RunError(Exception):
+    """A run that cannot be. `status` is the campaign's from now on: DELETED (its segment is gone) or INVALID."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def invalid(error: BadRequestException) -> RunError:
+    """A run whose parts no longer fit."""
+    return RunError("INVALID", error.message)
+
+
+async def stop_campaign(connection: Connection, app_id: str, campaign_id: str, error: RunError) -> None:
+    """No further runs; those that have not begun to select their audience have failed."""
+    await connection.execute(
+        "UPDATE campaign SET fault = %s, fault_reason = %s WHERE app_id = %s AND campaign_id = %s",
+        [error.status, error.reason, app_id, campaign_id],
+    )
+    await connection.execute(
+        """UPDATE campaign_treatment SET next_at = NULL, next_slot = NULL WHERE app_id = %s AND campaign_id = %s""",
+        [app_id, campaign_id],
+    )
+    await connection.execute(
+        """UPDATE campaign_activity SET state = 'COMPLETED', result = 'FAIL', reason = %s, ended_at = now(),
+               counts = '{}'
+           WHERE app_id = %s AND campaign_id = %s AND ended_at IS NULL AND state = 'PENDING'""",
+        [error.reason, app_id, campaign_id],
+    )
+    await connection.execute(
+        "DELETE FROM campaign_wave WHERE app_id = %s AND campaign_id = %s AND done_at IS NULL", [app_id, campaign_id]
+    )

@@ -1,0 +1,81 @@
+"""A campaign's next run, not run: whom it would reach, whom it would leave out and why, what would stop it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import available_timezones
+
+from repoint.resources.apps import load_app
+from repoint.resources.call import Call, Server
+from repoint.resources.campaigns import snapshot
+from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
+from repoint.resources.campaigns.faults import RunError
+from repoint.resources.campaigns.schedule import read_schedule
+from repoint.resources.campaigns.snapshot import Counts
+from repoint.resources.campaigns.store import StoredCampaign
+from repoint.resources.campaigns.treatments import treatments_of
+
+SAMPLE_MAX = 200
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run would do.
+
+    `counts` has each treatment's endpoints by reason, ACCEPTED for those it would reach; `faults` are what would stop
+    it; `contents` each treatment's content as delivery gets it; `samples` some of the endpoints reached, with their
+    treatment. `at` is the moment it is judged for: the next run's, or now.
+    """
+
+    at: datetime
+    counts: Counts = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    contents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    samples: Sequence[tuple[str, str]] = ()
+
+
+async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
+    """Judge the audience as the next run would, and write nothing."""
+    app = await load_app(server.db, campaign.app_id)
+    assert app is not None
+    call = Call(server, app.region)
+    await server.db.settle()
+    coming = [state.next_at for state in campaign.states if state.next_at is not None]
+    report = Report(at=max(server.clock(), min(coming, default=server.clock())))
+    if campaign.fault is not None:
+        report.faults.append(campaign.fault_reason)
+    for treatment in treatments_of(campaign.document):
+        try:
+            content = await content_of(call, campaign, treatment, "preflight", None)
+        except RunError as error:
+            report.faults.append(error.reason)
+        else:
+            report.contents[treatment.treatment_id] = content
+    async with server.db.transaction() as connection:
+        try:
+            condition = await condition_of(call, connection, campaign, report.at)
+        except RunError as error:
+            report.faults.append(error.reason)
+            return report
+        selection = selection_of(campaign, _everybody(campaign, report.at), report.at)
+        report.counts = await snapshot.count(connection, condition, selection)
+        report.samples = await snapshot.sample(connection, condition, selection, SAMPLE_MAX)
+    return report
+
+
+def _everybody(campaign: StoredCampaign, at: datetime) -> Wave:
+    """All treatments and, where zones matter, all zones, as one wave."""
+    treatments = treatments_of(campaign.document)
+    is_local = any(read_schedule(one.schedule).is_local for one in treatments)
+    return Wave(
+        wave_id=None,
+        app_id=campaign.app_id,
+        campaign_id=campaign.campaign_id,
+        version=campaign.version,
+        slot=at,
+        treatment_ids=[one.treatment_id for one in treatments],
+        zones=sorted(available_timezones()) if is_local else None,
+        is_first=True,
+        due_at=at,
+    )

@@ -1,0 +1,117 @@
+"""Why one endpoint got a campaign's message, or did not: from what was written down when each audience was taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from repoint.clock import iso8601
+from repoint.db import Database
+from repoint.resources.endpoints.store import Endpoint, fold, get
+
+# Each reason as a sentence; the facts of its run are put in.
+SENTENCES = {
+    "ENDPOINT_INACTIVE": "the endpoint was inactive",
+    "ENDPOINT_OPT_OUT": "the endpoint had opted out of all messages (OptOut ALL)",
+    "ENDPOINT_MISSING_ADDRESS": "the endpoint had no address",
+    "ENDPOINT_MISSING_CHANNEL": "the endpoint had no channel",
+    "ENDPOINT_CHANNEL_MISMATCH": "the treatment had nothing to say on the endpoint's channel, only on {Channels}",
+    "ENDPOINT_MISSING_TIMEZONE": "the run went by the recipients' local time, and the endpoint had no valid time zone",
+    "ENDPOINT_TIMEZONE_MISMATCH": "the hour had already passed in the endpoint's time zone when the run was set up",
+    "HOLDOUT": "the endpoint's cohort, {cohort}, was held out (cohorts {HoldoutCohorts})",
+    "DUPLICATE_ADDRESS": "another endpoint with the same address got the message",
+    "CAMPAIGN_CAP": "the endpoint had been targeted {Total} times by this campaign, its limit in all",
+    "DAILY_CAP": "the endpoint had got as many messages in 24 hours as it may (campaign {Daily}, application "
+    "{DailyOfApplication}; 0 is no limit)",
+    "QUIET_TIME": "it was quiet time ({QuietTime}) where the endpoint is",
+    "EXPIRED": "the run's time was over before its turn came",
+    "CANCELLED": "the campaign was deleted before its turn came",
+    "HOOK_FAILURE": "the campaign's hook failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One run, and what became of the endpoint in it. `reason` is SENT, FAILED, WAITING, NOT_A_MEMBER or a drop's."""
+
+    activity_id: str
+    slot: datetime
+    treatment_id: str
+    reason: str
+    text: str
+    facts: Mapping[str, Any]
+
+
+async def explain(db: Database, campaign_id: str, endpoint_id: str) -> list[Answer]:
+    """An answer for each run of the campaign, the latest first; for a run of several treatments the one that counts."""
+    rows = await db.fetch_all(
+        """SELECT a.activity_id, a.app_id, a.slot, a.treatment_id, a.state, a.reason, a.facts, a.started_at,
+                  m.state, m.status_code, m.status_message, m.attempts, m.modified_at, m.message_id, d.reason
+           FROM campaign_activity a
+           LEFT JOIN campaign_ledger l USING (activity_id)
+           LEFT JOIN message m ON m.app_id = a.app_id AND m.activity_id = l.ledger_id AND m.endpoint_id = %s
+           LEFT JOIN campaign_drop d
+             ON d.app_id = a.app_id AND d.activity_id = a.activity_id AND d.endpoint_id = %s
+           WHERE a.campaign_id = %s
+           ORDER BY a.slot DESC, (m.state IS NULL AND d.reason IS NULL), a.treatment_id""",
+        [fold(endpoint_id), fold(endpoint_id), campaign_id],
+    )
+    if not rows:
+        return []
+    endpoint = await get(db, rows[0][1], endpoint_id)
+    found: dict[datetime, Answer] = {}
+    for row in rows:
+        found.setdefault(row[2], _answer(row, endpoint))
+    return list(found.values())
+
+
+def _answer(row: tuple[Any, ...], endpoint: Endpoint | None) -> Answer:
+    activity_id, _, slot, treatment_id, state, why, facts, started_at, *rest = row
+    *message, dropped = rest
+    if message[0] is not None:
+        reason, text = _of_message(message, facts)
+    elif dropped is not None:
+        reason, text = dropped, _sentence(dropped, facts, endpoint)
+    elif started_at is None:
+        reason, text = state, f"the run did not select anybody: {why or 'it has not begun'}"
+    else:
+        reason = "NOT_A_MEMBER"
+        text = (
+            f"the endpoint was not in segment {facts.get('SegmentId')} version {facts.get('SegmentVersion')} "
+            f"when the audience was taken, at {iso8601(started_at)}"
+        )
+    return Answer(activity_id, slot, treatment_id, reason, text, facts)
+
+
+def _of_message(message: list[Any], facts: Mapping[str, Any]) -> tuple[str, str]:
+    state, status_code, status_message, attempts, modified_at, message_id = message
+    when = iso8601(modified_at)
+    if state == "SENT":
+        return (
+            "SENT",
+            f"sent at {when} as message {message_id}, attempt {attempts or 1}: {status_message or 'accepted'}",
+        )
+    if state == "FAILED":
+        return "FAILED", f"not delivered, attempt {attempts}, at {when}: {status_code} {status_message}"
+    if state == "STOPPED":
+        return status_message, _sentence(status_message, facts, None)
+    return "WAITING", f"still to be sent; attempts so far: {attempts}"
+
+
+def _sentence(reason: str, facts: Mapping[str, Any], endpoint: Endpoint | None) -> str:
+    shown = {name: _plain(value) for name, value in facts.items()}
+    shown["cohort"] = str(endpoint.cohort_id) if endpoint else "?"
+    return SENTENCES.get(reason, reason).format_map(_Known(shown))
+
+
+class _Known(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return "-".join(str(value[name]) for name in ("Start", "End") if name in value)
+    return str(value)
