@@ -181,3 +181,8 @@ def test_values_are_escaped_whatever_they_are(values):
     expected = "".join(text.translate(ENTITIES) + "|" for text in values)
 
     assert outcome("{{#each l}}{{this}}|{{/each}}", {"l": values}) == expected
+
+
+def test_a_huge_value_is_refused_before_it_is_repeated():
+    with pytest.raises(handlebars.RenderError, match="x: a value must be at most 500000 characters"):
+        handlebars.compile("{{x}}" * 10_000).render({}, {"x": ["y" * 500_001]})

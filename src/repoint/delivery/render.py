@@ -88,7 +88,10 @@ def render_parts(
         **{name: value for name, value in content.defaults.items() if is_missing(variables, name)},
         **content.substitutions,
     }
-    values = handlebars.overridden(variables, overrides) if overrides else variables
+    try:
+        values = handlebars.overridden(variables, overrides) if overrides else variables
+    except handlebars.RenderError as error:
+        raise RenderingError(error.message) from None
     rendered = {}
     for name, source in content.parts.items():
         if "{{" not in source:

@@ -6,6 +6,7 @@ from typing import Any
 
 from repoint.handlebars.errors import RenderError
 
+VALUE_CHARACTERS_MAX = 500_000
 PART = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
 
 
@@ -98,9 +99,15 @@ def walk(value: Any, names: tuple[str, ...]) -> Any:
 
 
 def overridden(context: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A context with other values at some paths, as `{"User.UserAttributes.Plan": ["gold"]}`; it stays as it is."""
+    """A context with other values at some paths, as `{"User.UserAttributes.Plan": ["gold"]}`; it stays as it is.
+
+    Raises:
+        RenderError: a value is so long that a template of many variables could exhaust the memory with it.
+    """
     changed = dict(context)
     for path, value in overrides.items():
+        if len(text_of(value)) > VALUE_CHARACTERS_MAX:
+            raise RenderError(f"{path}: a value must be at most {VALUE_CHARACTERS_MAX} characters")
         if "." in path:
             _put(changed, path, value)
         else:
