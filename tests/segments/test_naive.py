@@ -14,10 +14,22 @@ from tests.segments.population import NOW, dsn, insert_endpoints, insert_members
 
 WORDS = ["a", "b", "ab", "A", 'q"', "x, y", "[", "\\", "é", "", " ", "a b", "%", "a_"]
 TIMES = [
+    "2000-02-29T00:00:00Z", "2026-02-28T23:59:59.000Z", "2026-02-28T23:59:59.001Z", "2026-12-31T23:59:59Z",
     "2026-02-28T00:00:00Z", "2026-02-28T23:59:59Z", "2026-02-28T23:59:59.5Z", "2026-03-01T00:00:00Z",
     "2024-02-29T12:00:00Z",
 ]  # fmt: skip
-NOT_TIMES = ["2026-02-29T00:00:00Z", "2026-02-28", "2026-02-28T24:00:00Z", "2026-02-28T00:00:00+01:00", "soon", "Z"]
+NOT_TIMES = [
+    "2100-02-29T00:00:00Z",
+    "2026-04-31T00:00:00Z",
+    "0000-01-01T00:00:00Z",
+    "2026-02-28T00:00:60Z",
+    "2026-02-29T00:00:00Z",
+    "2026-02-28",
+    "2026-02-28T24:00:00Z",
+    "2026-02-28T00:00:00+01:00",
+    "soon",
+    "Z",
+]
 NAMES = st.sampled_from(["p", 'n"é'])
 NUMBERS = st.sampled_from([0, 1, -1, 0.1, 0.30000000000000004, 1e-9, 1e300, -1e300, 123456789.123])
 CHANNELS = ["EMAIL", "SMS", "GCM", "APNS", "CUSTOM"]
@@ -192,3 +204,19 @@ def found_by(connection, condition):
 def complete(name, given):
     empty = {"attributes": {}, "user_attributes": {}, "metrics": {}, "demographic": {}, "location": {}}
     return {"id": name, "channel_type": "EMAIL", "effective_at": NOW, **empty, **given}
+
+
+def test_every_time_compares_with_every_other_as_it_should(connection):
+    values = [*TIMES, *NOT_TIMES]
+    endpoints = {f"e{number}": {"attributes": {"t": [value]}} for number, value in enumerate(values)}
+    criteria = [{"AttributeType": kind, "Values": [one]} for kind in ("BEFORE", "AFTER", "ON") for one in TIMES]
+    criteria += [{"AttributeType": "BETWEEN", "Values": [one, other]} for one in TIMES for other in TIMES]
+    connection.rollback()
+    insert_endpoints(connection, "app", endpoints)
+    everyone = [complete(name, one) for name, one in endpoints.items()]
+    for criterion in criteria:
+        document = {"Dimensions": {"Attributes": {"t": criterion}}}
+        expected = {one["id"] for one in everyone if is_in(document, one, {}, {}, NOW)}
+        condition = compile_segment(stored("s", document), {}, NOW)
+
+        assert (criterion, found_by(connection, condition)) == (criterion, expected)
