@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import boto3
@@ -292,3 +293,35 @@ def test_events_are_in_the_log_when_they_are_answered(put, logged):
     [record] = logged()
 
     assert started - 1000 <= record["arrival_timestamp"] <= time.time() * 1000
+
+
+def test_many_at_once_on_the_same_endpoints_and_user_all_count(server, app_id, logged):
+    def report(thread):
+        client = server.client()
+        for number in range(15):
+            endpoint = {"User": {"UserId": "u", "UserAttributes": {"last": [f"{thread}-{number}"]}}}
+            spelling = f"{'eE'[number % 2]}{number % 3}"
+            batch = {spelling: {"Endpoint": endpoint, "Events": {"x": event(Attributes={"thread": str(thread)})}}}
+            answer = client.put_events(ApplicationId=app_id, EventsRequest={"BatchItem": batch})
+            results.append(answer["EventsResponse"]["Results"][spelling])
+
+    results = []
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(report, range(8)))
+
+    assert results == [{"EndpointItemResponse": ACCEPTED, "EventsItemResponse": {"x": ACCEPTED}}] * 120
+    assert len(logged()) == 120
+
+
+def test_two_spellings_of_an_endpoint_in_one_request_are_one_endpoint(pinpoint, app_id, logged):
+    batch = {
+        "Ann": {"Endpoint": {"Attributes": {"a": ["1"]}}, "Events": {"x": event("first")}},
+        "ANN": {"Endpoint": {"Attributes": {"b": ["2"]}}, "Events": {"x": event("second")}},
+    }
+    pinpoint.put_events(ApplicationId=app_id, EventsRequest={"BatchItem": batch})
+
+    assert get(pinpoint, app_id, "ann")["Attributes"] == {"a": ["1"], "b": ["2"]}
+    assert [(one["event_type"], one["client"]["client_id"]) for one in logged()] == [
+        ("first", "Ann"),
+        ("second", "Ann"),
+    ]
