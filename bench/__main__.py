@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, campaigns, events, idle, rendering, segments, smtp
+from bench import api, campaign_email, campaigns, events, idle, imports, rendering, segments, smtp
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "smtp": smtp.run,
     "campaign-email": campaign_email.run,
     "campaign": campaigns.run,
+    "imports": imports.imports,
 }
 
 

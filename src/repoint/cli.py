@@ -18,6 +18,7 @@ from repoint.commands.metrics import metrics_group
 from repoint.commands.render import render_command
 from repoint.commands.segments import segments_group
 from repoint.commands.streams import streams_group
+from repoint.commands.transfers import export_command, import_command
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
 from repoint.main import serve, work
@@ -217,6 +218,8 @@ main.add_command(render_command)
 main.add_command(functions_group)
 main.add_command(metrics_group)
 main.add_command(streams_group)
+main.add_command(import_command)
+main.add_command(export_command)
 
 if __name__ == "__main__":
     main()

@@ -35,6 +35,15 @@ class Settings:
         30.0, "A connection that is silent for so long, or takes so long to send a request's head, is closed."
     )
     workers: int = setting(1, "Processes that deliver; 0 leaves delivery to `repoint work`.")
+    job_concurrency: int = setting(
+        2, "Pieces of imports and exports each worker does at once; 0 leaves them to others."
+    )
+    bucket: tuple[str, ...] = setting(
+        (),
+        "What stands behind s3://NAME: NAME=URL, or *=URL for all others, with an s3:, gs:, az: or file: URL. Without "
+        "one, a folder in the data directory's `buckets`.",
+    )
+    s3_endpoint_url: str = setting("", "Where s3: URLs of buckets lead, if not to AWS: any S3-compatible store.")
     smtp_url: tuple[str, ...] = setting(
         (),
         "An SMTP relay, smtp[s]://user:password@host:port; several share the load. Without one, email goes to the "

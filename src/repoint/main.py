@@ -18,9 +18,11 @@ from granian.server.embed import Server as HttpServer
 
 from repoint import operations
 from repoint.bindings.functions import Functions
+from repoint.bindings.storage import Storage
 from repoint.clock import system_clock
 from repoint.config import Settings
 from repoint.db import Database, DatabaseUnavailableError
+from repoint.db.bulk import BulkDatabase
 from repoint.db.embedded import EmbeddedPostgres
 from repoint.db.migrate import load_migrations, migrate
 from repoint.delivery.pipeline import Providers
@@ -34,19 +36,22 @@ from repoint.gateway.policy import parse_policy
 from repoint.gateway.rates import AWS_QUOTAS, RateLimiter
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SigningKeyCache
+from repoint.health import Exposition, Health, Readiness
 from repoint.inbox import pages
 from repoint.inbox.provider import InboxTextProvider
 from repoint.inbox.smtp import InboxSmtp
-from repoint.metrics import Metrics, exposition, prepare_metrics
+from repoint.metrics import Metrics, prepare_metrics
 from repoint.processes import Life, Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns.run import Scheduler
+from repoint.resources.jobs.run import Runner, run_until
 from repoint.resources.kpis.rollup import keep
 from repoint.sealing import Seal
 from repoint.streams.forward import Forwarder
 from repoint.streams.open import Sinks
 from repoint.wire.model import Model
+from repoint.work import queue
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +90,7 @@ class Installation:
         try:
             for name in asyncio.run(migrate(dsn, load_migrations())):
                 logger.info("migrated: %s", name)
+            asyncio.run(queue.install(dsn))
         except BaseException:
             if embedded:
                 embedded.stop()
@@ -315,7 +321,8 @@ async def worker_process(installation: Installation, life: Life) -> None:
         worker = Worker(server, providers, installation.settings, metrics := Metrics())
         async with forwarding(installation.settings, server, metrics, life.stopping):
             scheduler = Scheduler(server, installation.settings.campaign_late_seconds).run(life.stopping)
-            await asyncio.gather(worker.run(life.ready, life.stopping), scheduler)
+            jobs = run_jobs(installation, server, life.stopping)
+            await asyncio.gather(worker.run(life.ready, life.stopping), scheduler, jobs)
 
 
 @contextlib.asynccontextmanager
@@ -341,6 +348,21 @@ def _own_url(settings: Settings) -> str:
     return f"http://{settings.host}:{settings.port}" if settings.port else ""
 
 
+async def run_jobs(installation: Installation, server: Server, stopping: asyncio.Event) -> None:
+    """Imports and exports, on connections of their own, until told to stop."""
+    settings = installation.settings
+    if settings.job_concurrency:
+        bulk = BulkDatabase(installation.dsn, connections_max=settings.job_concurrency)
+        validate = Model.load().validators.shape("EndpointBatchItem")
+        runner = Runner(server, bulk, build_storage(settings), validate, stopping)
+        await run_until(runner, concurrency=settings.job_concurrency, lease_seconds=settings.lease_seconds)
+
+
+def build_storage(settings: Settings) -> Storage:
+    """The buckets, as the settings bind them."""
+    return Storage(settings.data_dir / "buckets", settings.bucket, s3_endpoint_url=settings.s3_endpoint_url)
+
+
 @contextlib.asynccontextmanager
 async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[Providers]:
     """The configured providers; what has none goes to the inbox, over SMTP where it is email."""
@@ -360,41 +382,3 @@ async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[
     finally:
         await providers.close()
         await inbox.stop()
-
-
-class Health:
-    """`/healthz`: the process is alive."""
-
-    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        """Always 200."""
-        response.media = {"status": "ok"}
-
-
-class Readiness:
-    """`/readyz`: the database answers."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        """200, or 503 while the database is away."""
-        try:
-            await self._db.settle()
-        except DatabaseUnavailableError as error:
-            response.status = 503
-            response.media = {"status": "unavailable", "reason": str(error)}
-        else:
-            response.media = {"status": "ready"}
-
-
-class Exposition:
-    """`/metrics`, for Prometheus."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        """All processes' metrics."""
-        self._metrics.flush()
-        response.content_type = "text/plain; version=0.0.4; charset=utf-8"
-        response.data = exposition()

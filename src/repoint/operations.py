@@ -10,6 +10,7 @@ from repoint.resources.channels import api as channels
 from repoint.resources.endpoints import api as endpoints
 from repoint.resources.events import api as events
 from repoint.resources.events import stream
+from repoint.resources.jobs import api as jobs
 from repoint.resources.kpis import api as kpis
 from repoint.resources.messages import api as messages
 from repoint.resources.segments import api as segments
@@ -22,8 +23,8 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "CreateApp": apps.create_app,
     "CreateCampaign": campaigns.create_campaign,
     "CreateEmailTemplate": templates.create_email_template,
-    "CreateExportJob": None,
-    "CreateImportJob": None,
+    "CreateExportJob": jobs.create_export_job,
+    "CreateImportJob": jobs.create_import_job,
     "CreateInAppTemplate": templates.create_in_app_template,
     "CreateJourney": None,
     "CreatePushTemplate": templates.create_push_template,
@@ -75,11 +76,11 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetEmailTemplate": templates.get_email_template,
     "GetEndpoint": endpoints.get_endpoint,
     "GetEventStream": stream.get_event_stream,
-    "GetExportJob": None,
-    "GetExportJobs": None,
+    "GetExportJob": jobs.get_export_job,
+    "GetExportJobs": jobs.get_export_jobs,
     "GetGcmChannel": channels.get_gcm_channel,
-    "GetImportJob": None,
-    "GetImportJobs": None,
+    "GetImportJob": jobs.get_import_job,
+    "GetImportJobs": jobs.get_import_jobs,
     "GetInAppMessages": None,
     "GetInAppTemplate": templates.get_in_app_template,
     "GetJourney": None,
@@ -93,8 +94,8 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetRecommenderConfiguration": None,
     "GetRecommenderConfigurations": None,
     "GetSegment": segments.get_segment,
-    "GetSegmentExportJobs": None,
-    "GetSegmentImportJobs": None,
+    "GetSegmentExportJobs": jobs.get_segment_export_jobs,
+    "GetSegmentImportJobs": jobs.get_segment_import_jobs,
     "GetSegmentVersion": segments.get_segment_version,
     "GetSegmentVersions": segments.get_segment_versions,
     "GetSegments": segments.get_segments,

@@ -124,8 +124,13 @@ async def merge_with(
 
 async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge one caller's updates, in order, within the caller's transaction; results as `merge_endpoints`."""
-    results: list[Exception | None] = [None] * len(updates)
     await _lock_users(connection, updates)
+    return await merge_unlocked(connection, updates)
+
+
+async def merge_unlocked(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
+    """As `merge_in_transaction`, for a caller with more users than there can be locks, who holds one lock on all."""
+    results: list[Exception | None] = [None] * len(updates)
     await _merge_rounds(connection, updates, _rounds(updates), results)
     return results
 

@@ -39,10 +39,16 @@ async def register_names(call: Call, update: EndpointUpdate) -> None:
     known = await call.db.cached(load_names, update.app_id)
     new = [name for name in names if name not in known]
     if new:
-        await _add_names(call, update.app_id, new)
+        await add_names(call, update.app_id, new)
 
 
-async def _add_names(call: Call, app_id: str, new: list[Name]) -> None:
+async def add_names(call: Call, app_id: str, new: list[Name]) -> None:
+    """Add names to an application's.
+
+    Raises:
+        BadRequestException: when there would be more than 250; then none is added.
+        NotFoundException: when the application is gone.
+    """
     async with call.db.settings_change() as connection:
         found = await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR UPDATE", [app_id])
         if await found.fetchone() is None:

@@ -1,0 +1,44 @@
+"""What says from outside whether a process is well: `/healthz`, `/readyz` and `/metrics`."""
+
+import falcon.asgi
+
+from repoint.db import Database, DatabaseUnavailableError
+from repoint.metrics import Metrics, exposition
+
+
+class Health:
+    """`/healthz`: the process is alive."""
+
+    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Always 200."""
+        response.media = {"status": "ok"}
+
+
+class Readiness:
+    """`/readyz`: the database answers."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """200, or 503 while the database is away."""
+        try:
+            await self._db.settle()
+        except DatabaseUnavailableError as error:
+            response.status = 503
+            response.media = {"status": "unavailable", "reason": str(error)}
+        else:
+            response.media = {"status": "ready"}
+
+
+class Exposition:
+    """`/metrics`, for Prometheus."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """All processes' metrics."""
+        self._metrics.flush()
+        response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+        response.data = exposition()

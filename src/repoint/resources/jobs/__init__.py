@@ -1,0 +1,1 @@
+"""Import and export jobs: endpoints from files, and into files."""
