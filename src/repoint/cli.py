@@ -18,6 +18,8 @@ from repoint.commands.metrics import metrics_group
 from repoint.commands.render import render_command
 from repoint.commands.segments import segments_group
 from repoint.commands.streams import streams_group
+from repoint.commands.suppression import suppression_group
+from repoint.commands.tracking import preferences_group, tracking_group
 from repoint.commands.transfers import export_command, import_command
 from repoint.config import Settings
 from repoint.gateway.policy import PolicyError, parse_policy
@@ -220,6 +222,9 @@ main.add_command(metrics_group)
 main.add_command(streams_group)
 main.add_command(import_command)
 main.add_command(export_command)
+main.add_command(preferences_group)
+main.add_command(suppression_group)
+main.add_command(tracking_group)
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,7 @@ environment beats the file.
 """
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,25 @@ class Settings:
     ses_identity: tuple[str, ...] = setting(
         (),
         "Whose email goes by Amazon SES: a domain, an address, an email channel's Identity ARN, or * for all.",
+    )
+    public_url: str = setting(
+        "",
+        "The address recipients reach this server at, such as https://mail.example.com: pixels, links and "
+        "unsubscribing lead there. Without one, mail to a relay has none, and mail to the inbox the server's own.",
+    )
+    trusted_proxies: int = setting(
+        0, "Proxies in front of the server, whose X-Forwarded-For says where opens and clicks come from."
+    )
+    bounce_domain: str = setting(
+        "", "The domain bounces come back to; each mail then has an envelope sender of its own there (VERP)."
+    )
+    bounce_smtp_port: int = setting(0, "The port to take bounces and abuse reports at, by SMTP; 0 takes none.")
+    bounce_smtp_host: str = setting("0.0.0.0", "The address to take bounces at.")  # noqa: S104 - mail comes from outside
+    ses_topic_arn: tuple[str, ...] = setting(
+        (), "The SNS topics to take Amazon SES's notifications from, at /t/sns; all others are refused."
+    )
+    sns_trusted_url: str = setting(
+        "", "A stand-in for Amazon SNS, such as http://localhost:4566, whose signing certificates are trusted too."
     )
     inbox: bool = setting(
         default=True, text="Show what has no provider at /inbox. Turn it off where strangers can reach the port."
@@ -102,3 +121,11 @@ def read_file(path: Path) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
     return document
+
+
+def reachable(settings: Settings, port: int) -> Settings:
+    """With the server's own address for links, where no other is given and mail goes no further than the inbox."""
+    if settings.public_url or settings.smtp_url or settings.ses_identity:
+        return settings
+    host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not listened on
+    return replace(settings, public_url=f"http://{f'[{host}]' if ':' in host else host}:{port}")

@@ -16,11 +16,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as HttpServer
 
-from repoint import operations
+from repoint import health, operations
 from repoint.bindings.functions import Functions
 from repoint.bindings.storage import Storage
+from repoint.bounces import web as bounce_routes
+from repoint.bounces.smtp import take_bounces
 from repoint.clock import system_clock
-from repoint.config import Settings
+from repoint.config import Settings, reachable
 from repoint.db import Database, DatabaseUnavailableError
 from repoint.db.bulk import BulkDatabase
 from repoint.db.embedded import EmbeddedPostgres
@@ -29,6 +31,8 @@ from repoint.delivery.pipeline import Providers
 from repoint.delivery.provider import EmailProvider
 from repoint.delivery.providers.ses import SesProvider
 from repoint.delivery.providers.smtp import SmtpProvider
+from repoint.delivery.receipts import build_receipts
+from repoint.delivery.returns import return_paths
 from repoint.delivery.routing import EmailRouter
 from repoint.delivery.worker import Worker
 from repoint.gateway.http import AccessKey, Caller, Gateway, Unavailable
@@ -36,7 +40,6 @@ from repoint.gateway.policy import parse_policy
 from repoint.gateway.rates import AWS_QUOTAS, RateLimiter
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SigningKeyCache
-from repoint.health import Exposition, Health, Readiness
 from repoint.inbox import pages
 from repoint.inbox.provider import InboxTextProvider
 from repoint.inbox.smtp import InboxSmtp
@@ -50,6 +53,8 @@ from repoint.resources.kpis.rollup import keep
 from repoint.sealing import Seal
 from repoint.streams.forward import Forwarder
 from repoint.streams.open import Sinks
+from repoint.tracking import routes as tracking_routes
+from repoint.tracking.hits import Door
 from repoint.wire.model import Model
 from repoint.work import queue
 
@@ -126,6 +131,7 @@ def serve(settings: Settings) -> int:
         prepare_metrics(settings.data_dir / "metrics")
         uvloop.run(_announce_first_key(installation))
         with reserve_port(settings.host, settings.port) as port:
+            installation.settings = reachable(settings, port)
             api = [
                 Process(f"api-{number}", lambda life: api_process(installation, port, life))
                 for number in range(1, settings.api_processes + 1)
@@ -134,6 +140,8 @@ def serve(settings: Settings) -> int:
                 Process(f"worker-{number}", lambda life: worker_process(installation, life))
                 for number in range(1, settings.workers + 1)
             ]
+            if settings.bounce_domain and settings.bounce_smtp_port:
+                workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
             supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds)
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
@@ -245,11 +253,12 @@ def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: s
     """The HTTP application: the API under /v1, health, metrics, the inbox."""
     app: pages.App = falcon.asgi.App(cors_enable=False)
     gateway = build_gateway(server, settings, metrics, used_keys)
-    app.add_route("/healthz", Health())
-    app.add_route("/readyz", Readiness(server.db))
-    app.add_route("/metrics", Exposition(metrics))
+    health.add_routes(app, server.db, metrics)
     if settings.inbox:
         pages.add_routes(app, server.db, server.clock, hosts=settings.inbox_hosts)
+    receipts = build_receipts(server, settings)
+    tracking_routes.add_routes(app, server, Door(receipts, settings.trusted_proxies))
+    bounce_routes.add_routes(app, receipts, frozenset(settings.ses_topic_arn), settings.sns_trusted_url)
 
     async def api(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: Any) -> None:
         assert resp is not None
@@ -318,7 +327,8 @@ def build_rates(settings: Settings) -> RateLimiter | None:
 async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
     async with installation.server() as server, joined_providers(installation.settings, server) as providers:
-        worker = Worker(server, providers, installation.settings, metrics := Metrics())
+        paths = return_paths(server.seal, installation.settings)
+        worker = Worker(server, providers, installation.settings, metrics := Metrics(), paths)
         async with forwarding(installation.settings, server, metrics, life.stopping):
             scheduler = Scheduler(server, installation.settings.campaign_late_seconds).run(life.stopping)
             jobs = run_jobs(installation, server, life.stopping)
@@ -361,6 +371,12 @@ async def run_jobs(installation: Installation, server: Server, stopping: asyncio
 def build_storage(settings: Settings) -> Storage:
     """The buckets, as the settings bind them."""
     return Storage(settings.data_dir / "buckets", settings.bucket, s3_endpoint_url=settings.s3_endpoint_url)
+
+
+async def bounce_process(installation: Installation, life: Life) -> None:
+    """The process that takes bounces and abuse reports."""
+    async with installation.server() as server:
+        await take_bounces(build_receipts(server, installation.settings), installation.settings, life)
 
 
 @contextlib.asynccontextmanager

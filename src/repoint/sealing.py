@@ -4,6 +4,7 @@ The key comes from `REPOINT_SECRET_KEY` (64 hex digits) or from `DATA_DIR/secret
 sealed value belongs to is authenticated with it, so a row's secret cannot be moved to another row.
 """
 
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -40,6 +41,10 @@ class Seal:
         if not path.exists():
             _write_new(path, secrets.token_hex(KEY_BYTES))
         return cls(bytes.fromhex(path.read_text().strip()))
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose, from which neither this one nor any other can be found."""
+        return hmac.digest(self._key, f"repoint {purpose}".encode(), "sha256")
 
     def seal(self, secret: str, belongs_to: str) -> bytes:
         """The secret, encrypted, bound to what it belongs to."""

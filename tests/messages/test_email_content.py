@@ -1,6 +1,7 @@
 """What of an EmailMessage reaches the reader, and in which form."""
 
 import email.policy
+import re
 import uuid
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -28,8 +29,11 @@ def opened(server, address):
     return message_from_bytes(source.encode(), policy=email.policy.default)
 
 
+PIXEL = re.compile(r'<img src="[^"]*/t/o/[^"]*"[^>]*>')
+
+
 def part(message, subtype):
-    return message.get_body((subtype,)).get_content().strip()
+    return PIXEL.sub("", message.get_body((subtype,)).get_content().strip())
 
 
 def template(client, **content):

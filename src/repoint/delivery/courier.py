@@ -17,11 +17,14 @@ from repoint.delivery.plan import Plan, Planner, make_plan
 from repoint.delivery.provider import DeliveryStatus
 from repoint.delivery.recording import record
 from repoint.delivery.render import Templates
+from repoint.delivery.returns import ReturnPaths
 from repoint.metrics import Metrics
+from repoint.resources import suppression
 from repoint.resources.call import Server
 from repoint.resources.endpoints import store as endpoints
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages import store as messages
+from repoint.resources.suppression import Suppressed
 from repoint.work import slices
 from repoint.work.outbox import Leased
 from repoint.work.slices import Slice
@@ -33,12 +36,14 @@ NOBODY: Mapping[str, Any] = {"Message": {}, "Templates": {}}
 class Courier:
     """Delivers batches."""
 
-    def __init__(self, server: Server, providers: Providers, metrics: Metrics, *, missing_fails: bool) -> None:
+    def __init__(
+        self, server: Server, providers: Providers, metrics: Metrics, paths: ReturnPaths, *, missing_fails: bool
+    ) -> None:
         self._db: Database = server.db
         self._clock = server.clock
         self._providers = providers
         self._metrics = metrics
-        self._planner = Planner(server.db, server.seal)
+        self._planner = Planner(server.db, server.seal, paths)
         self._workshop = Workshop(Templates(), DateLine(), missing_fails=missing_fails)
 
     async def deliver(self, batch: Sequence[Leased]) -> None:
@@ -77,16 +82,33 @@ class Courier:
     async def _prepare(self, batch: Sequence[Leased], found: Mapping[tuple[str, str], Endpoint]) -> list[Delivery]:
         """Everything up to the wire; what the steps need from the database is read here, in a few queries for all."""
         plans = await self._planner.plans([(row.app_id, row.activity_id, row.channel_type) for row in batch])
+        suppressed = await self._suppressed(batch, plans)
         now = self._clock()
         deliveries = []
         for number, row in enumerate(batch, 1):
             plan: Plan = plans[row.activity_id, row.channel_type]
-            delivery = Delivery(row, plan, found.get((row.app_id, row.endpoint_id)), now)
+            endpoint = found.get((row.app_id, row.endpoint_id))
+            delivery = Delivery(row, plan, endpoint, now, suppressed.get((row.app_id, row.address)))
             pipeline.prepare(self._workshop, delivery)
             deliveries.append(delivery)
             if number % BREATH_MESSAGES == 0:
                 await asyncio.sleep(0)
         return deliveries
+
+    async def _suppressed(
+        self, batch: Sequence[Leased], plans: Mapping[tuple[str, str], Plan]
+    ) -> Mapping[tuple[str, str], Suppressed]:
+        """Which of the batch's email addresses are on the suppression list, by application and address."""
+        wanted: dict[str, tuple[str, set[str]]] = {}
+        for row in batch:
+            app = plans[row.activity_id, row.channel_type].app
+            if row.channel_type == "EMAIL" and app is not None:
+                wanted.setdefault(row.app_id, (app.region, set()))[1].add(row.address)
+        return {
+            (app_id, address): entry
+            for app_id, (region, addresses) in wanted.items()
+            for address, entry in (await suppression.find(self._db, region, "EMAIL", addresses)).items()
+        }
 
     async def _send(self, deliveries: Sequence[Delivery]) -> None:
         await pipeline.send(self._providers, deliveries)

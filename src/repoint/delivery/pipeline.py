@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from repoint.delivery import campaigning, dkim, records
+from repoint.delivery.bounces import SUPPRESSED_CODE
 from repoint.delivery.mime import DateLine, HeaderError, header_line, prepare_raw
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import (
@@ -26,6 +27,7 @@ from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.store import Event
 from repoint.resources.messages.content import Content
 from repoint.resources.messages.sizes import fault_of
+from repoint.resources.suppression import Suppressed
 from repoint.work.outbox import Leased, Settled
 
 RETRY_SECONDS_FIRST = 2.0
@@ -59,6 +61,7 @@ class Delivery:
     plan: Plan
     endpoint: Endpoint | None
     now: datetime
+    suppressed: Suppressed | None = None
     content: Content | None = None
     rendered: dict[str, str] = field(default_factory=dict)
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -121,6 +124,14 @@ def stop_if_campaign_forbids(_: Workshop, delivery: Delivery) -> Outcome | None:
     return stopped(400, reason) if reason else None
 
 
+def stop_if_suppressed(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """The address bounced for good, or somebody there complained; the log shows it as a bounce, as SES would."""
+    if delivery.suppressed is None:
+        return None
+    reason = f"{delivery.suppressed.reason} of {delivery.suppressed.created_at:%Y-%m-%d}"
+    return stopped(SUPPRESSED_CODE, f"The address is on the suppression list: {reason}")
+
+
 def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Which text: the plan's, unless the recipient has overrides."""
     content = delivery.content = delivery.plan.content_for(delivery.row.personal)
@@ -133,6 +144,9 @@ def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """Fill in this recipient's values, in the parts and in those headers that have variables."""
     assert delivery.content is not None
     variables = variables_of(delivery.endpoint, delivery.row.app_id)
+    returns = delivery.plan.returns
+    if returns is not None and (urls := returns.urls(delivery.content, delivery.row)):
+        variables["Pinpoint"] = {**variables["Pinpoint"], **urls}
     templates, missing_fails, now = workshop.templates, workshop.missing_fails, delivery.now
     personal = {name: value for name, value in delivery.plan.headers if "{{" in value}
     try:
@@ -150,6 +164,17 @@ def stop_if_too_long(_: Workshop, delivery: Delivery) -> Outcome | None:
     """How long a message is, is known when it is rendered."""
     problem = fault_of(delivery.row.channel_type, delivery.rendered)
     return failed(records.TOO_LONG_CODE, problem) if problem else None
+
+
+def stamp(_: Workshop, delivery: Delivery) -> Outcome | None:
+    """Make what comes back traceable: the recipient's pixel and links, unsubscribe headers, envelope sender."""
+    if delivery.plan.returns is not None:
+        stamped = delivery.plan.returns.stamp(delivery.row, delivery.rendered.get("HtmlPart", ""))
+        delivery.headers.extend(stamped.headers)
+        delivery.envelope_from = stamped.envelope_from
+        if stamped.html:
+            delivery.rendered["HtmlPart"] = stamped.html
+    return None
 
 
 def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
@@ -237,9 +262,11 @@ STEPS = (
     stop_if_channel_is_disabled,
     stop_if_endpoint_is_gone,
     stop_if_campaign_forbids,
+    stop_if_suppressed,
     resolve_content,
     render,
     stop_if_too_long,
+    stamp,
     build,
     sign,
 )
@@ -294,7 +321,21 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         attempts=row.attempts,
         retry_at=retry_at,
         expires_at=row.expires_at,
+        mail=own_facts(delivery),
     )
+
+
+def own_facts(delivery: Delivery) -> dict[str, object] | None:
+    """What later events of an email will say that its plan does not know; None when that is nothing."""
+    if delivery.row.channel_type != "EMAIL":
+        return None
+    own: dict[str, object] = {}
+    subject = delivery.rendered.get("Subject", "").replace("\x00", "")
+    if subject != delivery.plan.content.parts.get("Subject", ""):
+        own["Subject"] = subject
+    if delivery.row.personal.get("Context"):
+        own["Context"] = delivery.row.personal["Context"]
+    return own or None
 
 
 def retry_time(row: Leased, outcome: Outcome, now: datetime) -> datetime | None:

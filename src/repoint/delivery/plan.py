@@ -11,17 +11,19 @@ from typing import Any
 
 from repoint.db import Database
 from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of, mailbox_of
+from repoint.delivery.returns import OWN_HEADERS, ReturnPaths, Returns
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
 from repoint.resources.dkim import SigningKey, load_signing_keys
 from repoint.resources.messages.content import Content, resolve
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.templates.store import load_template
+from repoint.resources.tracking import Tracking, load_tracking
 from repoint.sealing import Seal
 
 PLANS_MAX = 1_000
 NO_KEYS: Sequence[SigningKey] = ()
-HEADERS_RESERVED = frozenset({"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"})
+HEADERS_RESERVED = OWN_HEADERS | {"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"}
 
 
 @dataclass(slots=True)
@@ -42,18 +44,21 @@ class Plan:
     attributes: dict[str, str]
     headers: list[tuple[str, str]]
     dkim_keys: Sequence[SigningKey]
+    tracking: Tracking | None = None
+    returns: Returns | None = None
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
 
     @property
     def made_from(self) -> tuple[object, ...]:
         """What may change under a plan, and makes it void."""
-        return (self.app, self.channel, self.template, self.dkim_keys)
+        return (self.app, self.channel, self.template, self.dkim_keys, self.tracking)
 
     def content_for(self, personal: Mapping[str, Any]) -> Content:
         """The shared content, or one of their own for recipients who have overrides."""
         if personal.keys() <= SHARED_MEMBERS:
             return self.content
-        return resolve(self.channel_type, self.shared, personal, self.template)
+        content = resolve(self.channel_type, self.shared, personal, self.template)
+        return self.returns.tracked(content) if self.returns else content
 
     def attributes_for(self, personal: Mapping[str, Any]) -> dict[str, str]:
         """What the caller wants to see again in the message's events."""
@@ -124,19 +129,24 @@ def sender_of(shared: Mapping[str, Any], channel: Channel | None) -> str:
 class Planner:
     """Makes plans, and keeps them for as long as the settings they were made from stand."""
 
-    def __init__(self, db: Database, seal: Seal) -> None:
+    def __init__(self, db: Database, seal: Seal, paths: ReturnPaths) -> None:
         self._db = db
         self._seal = seal
+        self.paths = paths
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
 
     async def plans(self, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], Plan]:
-        """The plans for these (application, activity, channel type), by activity and channel type."""
+        """The plans for these (application, activity, channel type), by activity and channel type.
+
+        An activity that is no longer there, because it is older than the ledger, has none.
+        """
         await self._db.settle()
         keys = set(wanted)
         shared = await self._shared({activity_id for _, activity_id, _ in keys})
         return {
             (activity_id, channel_type): await self.plan(app_id, activity_id, channel_type, shared[activity_id])
             for app_id, activity_id, channel_type in keys
+            if activity_id in shared
         }
 
     async def _shared(self, activity_ids: set[str]) -> dict[str, Mapping[str, Any]]:
@@ -153,13 +163,18 @@ class Planner:
         app = await self._db.cached(load_app, app_id)
         channel = (await self._db.cached(load_channels, app_id)).get(channel_type)
         template = await self._template(channel_type, shared)
+        tracking = await self._db.cached(load_tracking, app_id)
         found = self._plans.get((activity_id, channel_type))
         dkim_keys = await self._dkim_keys(shared, channel) if channel_type == "EMAIL" else NO_KEYS
-        made_from = (app, channel, template, dkim_keys)
+        made_from = (app, channel, template, dkim_keys, tracking)
         if found and all(old is new for old, new in zip(found.made_from, made_from, strict=True)):
             self._plans.move_to_end((activity_id, channel_type))
             return found
         plan = make_plan(channel_type, shared, app, channel, template, dkim_keys=dkim_keys)
+        plan.tracking = tracking
+        if channel_type == "EMAIL":
+            plan.returns = self.paths.plan(app_id, tracking, plan.content, shared)
+            plan.content = plan.returns.tracked(plan.content)
         self._plans[activity_id, channel_type] = plan
         if len(self._plans) > PLANS_MAX:
             self._plans.popitem(last=False)

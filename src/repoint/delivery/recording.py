@@ -5,31 +5,64 @@ from datetime import datetime
 from itertools import groupby
 
 from repoint.db import Connection
-from repoint.delivery import pipeline, specimen
+from repoint.delivery import pipeline, records, specimen
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.provider import DeliveryStatus
+from repoint.resources import suppression
 from repoint.resources.events import store as events
+from repoint.resources.suppression import Suppressed
 from repoint.work import outbox
+
+SMTP_FAILURE = 500  # what is below was decided here, and nobody's address is to blame
 
 
 async def record(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
-    """Settle a batch: a statement for the plain successes of a slice, one for all others, one COPY for the events."""
+    """Settle a batch: a statement for the plain successes of a slice, one for all others, one COPY for the events.
+
+    The ledger's time is when the batch was prepared: it is what the events say a mail was sent at, and later events of
+    the mail say it again.
+    """
+    sent_at = deliveries[0].now if deliveries else now
     sent = [delivery for delivery in deliveries if _is_plain(delivery)]
     lines: list[bytes] = []
     for _, group in groupby(sent, key=lambda delivery: id(delivery.plan)):  # a slice has one plan, or a few
         alike = list(group)
         lines += specimen.write_lines(alike, now)
         texts = [one.outcome.status_message.replace("\x00", "") for one in alike if one.outcome]
-        await outbox.settle_sent(connection, [one.row for one in alike], texts, now)
+        await outbox.settle_sent(connection, [one.row for one in alike], texts, sent_at)
     others = [delivery for delivery in deliveries if not _is_plain(delivery)] if len(sent) < len(deliveries) else []
     if others:
         settled = [pipeline.settle(delivery, now) for delivery in others]
-        await outbox.settle(connection, settled, now)
+        await outbox.settle(connection, settled, sent_at)
+        await suppression.add(connection, bounced_addresses(others, now))
         for delivery, one in zip(others, settled, strict=True):
             if one.retry_at is None:
                 lines += [events.copy_line(event) for event in pipeline.events_of(delivery, now)]
     if lines:
         await events.append_lines(connection, b"".join(lines))
+
+
+def bounced_addresses(deliveries: Sequence[Delivery], now: datetime) -> list[Suppressed]:
+    """The addresses a relay has refused for good."""
+    return [
+        Suppressed(
+            region=delivery.plan.app.region,
+            channel_type="EMAIL",
+            address=delivery.row.address,
+            reason="BOUNCE",
+            created_at=now,
+            app_id=delivery.row.app_id,
+            message_id=delivery.row.message_id,
+            facts={"status_code": outcome.status_code, "diagnostic_code": outcome.status_message.replace("\x00", "")},
+        )
+        for delivery in deliveries
+        if delivery.row.channel_type == "EMAIL"
+        and delivery.plan.app is not None
+        and (outcome := delivery.outcome) is not None
+        and outcome.status is DeliveryStatus.PERMANENT_FAILURE
+        and outcome.status_code >= SMTP_FAILURE
+        and records.bounce_kind(outcome).is_hard
+    ]
 
 
 def _is_plain(delivery: Delivery) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from repoint.clock import epoch_milliseconds
+from repoint.delivery.bounces import SOFT, SUPPRESSED, SUPPRESSED_CODE, BounceKind, classify
 from repoint.delivery.countries import country_of
 from repoint.delivery.provider import DeliveryStatus, Outcome
 from repoint.resources.events.store import Event
@@ -40,15 +41,16 @@ def email_events(
     Taken by the relay: sent and delivered. Refused by it, or never taken: sent and bounced. Stopped before the wire:
     rejected, or a rendering failure; nothing was sent, and nobody's address is to blame.
     """
-    given = {**attributes, **TREATMENT}
     if outcome.status_code in (RENDERING_FAILURE_CODE, TOO_LONG_CODE):
         failure = {"rendering_failure": {"error_message": outcome.status_message}}
-        return [_email(row, "rendering_failure", failure, sent, given, now)]
+        return [email_event(row, "rendering_failure", failure, sent, attributes, now)]
+    if outcome.status_code == SUPPRESSED_CODE:
+        return [_bounced(row, outcome, SUPPRESSED, sent, attributes, now)]
     is_final = outcome.status is DeliveryStatus.PERMANENT_FAILURE
     if outcome.status is DeliveryStatus.UNKNOWN_FAILURE or (is_final and outcome.status_code < SMTP_PERMANENT_CODE):
         rejected = {"reject": {"reason": outcome.status_message}}
-        return [_email(row, "rejected", rejected, sent, {"feedback": "rejected", **given}, now)]
-    events = [_email(row, "send", {"send": {}}, sent, {"feedback": "received", **given}, now)]
+        return [email_event(row, "rejected", rejected, sent, {"feedback": "rejected", **attributes}, now)]
+    events = [email_event(row, "send", {"send": {}}, sent, {"feedback": "received", **attributes}, now)]
     if outcome.status is DeliveryStatus.SUCCESSFUL:
         delivery = {
             "smtp_response": outcome.status_message,
@@ -57,24 +59,36 @@ def email_events(
             "processing_time_millis": max(0, epoch_milliseconds(now) - sent["message_send_timestamp"]),
         }
         events.append(
-            _email(row, "delivered", {"delivery": delivery}, sent, {"feedback": "delivered", **given}, now),
+            email_event(row, "delivered", {"delivery": delivery}, sent, {"feedback": "delivered", **attributes}, now),
         )
     else:
-        kind = "hardbounce" if is_final else "softbounce"
-        bounce = {"bounce": _bounce(row, outcome, is_hard=is_final)}
-        events.append(_email(row, kind, bounce, sent, {"feedback": kind, **given}, now))
+        events.append(_bounced(row, outcome, bounce_kind(outcome), sent, attributes, now))
     return events
 
 
-def _bounce(row: Leased, outcome: Outcome, *, is_hard: bool) -> dict[str, Any]:
+def bounce_kind(outcome: Outcome) -> BounceKind:
+    """What a far end's refusal means: a temporary one is soft, and so is what it has against the content."""
+    if outcome.status is not DeliveryStatus.PERMANENT_FAILURE:
+        return SOFT
+    return classify("", outcome.status_message, outcome.status_code)
+
+
+def _bounced(
+    row: Leased,
+    outcome: Outcome,
+    kind: BounceKind,
+    sent: Mapping[str, Any],
+    attributes: Mapping[str, str],
+    now: datetime,
+) -> Event:
     """As Amazon SES words it: the enhanced status (RFC 3463) if the reply has one, and the reply itself."""
     enhanced = ENHANCED_STATUS.search(outcome.status_message)
     reply = outcome.status_message
     if not reply.startswith(str(outcome.status_code)):
         reply = f"{outcome.status_code} {reply}"
-    return {
-        "bounce_type": "Permanent" if is_hard else "Transient",
-        "bounce_sub_type": "General",
+    bounce = {
+        "bounce_type": kind.bounce_type,
+        "bounce_sub_type": kind.bounce_sub_type,
         "bounced_recipients": [
             {
                 "email_address": row.address,
@@ -86,9 +100,10 @@ def _bounce(row: Leased, outcome: Outcome, *, is_hard: bool) -> dict[str, Any]:
         "feedback_id": _uuid_of(f"bounce/{row.message_id}"),
         "reporting_mta": "",
     }
+    return email_event(row, kind.feedback, {"bounce": bounce}, sent, {"feedback": kind.feedback, **attributes}, now)
 
 
-def _email(
+def email_event(
     row: Leased,
     kind: str,
     detail: Mapping[str, Any],
@@ -96,8 +111,9 @@ def _email(
     attributes: Mapping[str, str],
     now: datetime,
 ) -> Event:
+    """One event of an email; `sent` is what `mail_facts` says of it."""
     document = {
-        "attributes": attributes,
+        "attributes": {**attributes, **TREATMENT},
         "client_context": {"custom": {"legacy_identifier": row.app_id}},
         "facets": {"email_channel": {"mail_event": {"mail": sent, **detail}}},
     }

@@ -19,6 +19,7 @@ from repoint.config import Settings
 from repoint.db import Database, DatabaseUnavailableError
 from repoint.delivery.courier import Courier
 from repoint.delivery.pipeline import Delivery, Providers
+from repoint.delivery.returns import ReturnPaths
 from repoint.metrics import Metrics
 from repoint.resources.call import Server
 from repoint.work import outbox, partitions, periodic, slices
@@ -39,12 +40,14 @@ RECONNECT_SECONDS = 0.5
 class Worker:
     """Delivers until told to stop; then finishes what it has begun."""
 
-    def __init__(self, server: Server, providers: Providers, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, server: Server, providers: Providers, settings: Settings, metrics: Metrics, paths: ReturnPaths
+    ) -> None:
         self._server = server
         self._db: Database = server.db
         self._settings = settings
         self._metrics = metrics
-        self._courier = Courier(server, providers, metrics, missing_fails=settings.missing_variables == "fail")
+        self._courier = Courier(server, providers, metrics, paths, missing_fails=settings.missing_variables == "fail")
         self._lanes: list[asyncio.Event] = []
         self._in_flight = 0
         self._room = asyncio.Event()

@@ -44,6 +44,7 @@ class Settled:
     attempts: int
     retry_at: datetime | None
     expires_at: datetime
+    mail: dict[str, Any] | None = None  # what an email had of its own, for the events still to come
 
 
 async def claim(db: Database, now: datetime, limit: int, *, lease_seconds: float) -> list[Leased]:
@@ -78,7 +79,7 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
             SELECT * FROM json_to_recordset(%s::json) AS item (
                 outbox_id bigint, app_id text, activity_id text, endpoint_id text, state text,
                 status_code smallint, status_message text, attempts smallint, retry_at timestamptz,
-                expires_at timestamptz)
+                expires_at timestamptz, mail jsonb)
         ), gone AS (
             DELETE FROM outbox USING item WHERE outbox.outbox_id = item.outbox_id AND item.retry_at IS NULL
         ), later AS (
@@ -93,7 +94,8 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
             WHERE item.outbox_id IS NULL AND item.retry_at IS NOT NULL
         )
         UPDATE message SET state = item.state, status_code = item.status_code,
-            status_message = item.status_message, attempts = item.attempts, modified_at = %s
+            status_message = item.status_message, attempts = item.attempts, modified_at = %s,
+            mail = coalesce(item.mail, message.mail)
         FROM item
         WHERE message.app_id = item.app_id AND message.activity_id = item.activity_id
           AND message.endpoint_id = item.endpoint_id

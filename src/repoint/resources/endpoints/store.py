@@ -60,6 +60,11 @@ async def get(db: Database, app_id: str, endpoint_id: str) -> Endpoint | None:
     return await db.gather(get_many, (app_id, fold(endpoint_id)))
 
 
+async def lock(connection: Connection, key: EndpointKey) -> None:
+    """Keep others from changing an endpoint until the transaction ends."""
+    await connection.execute("SELECT 1 FROM endpoint WHERE app_id = %s AND endpoint_id = %s FOR UPDATE", list(key))
+
+
 async def of_user(db: Database, app_id: str, user_id: str) -> list[Endpoint]:
     """A user's endpoints, oldest first."""
     rows = await db.fetch_all(

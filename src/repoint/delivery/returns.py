@@ -1,0 +1,138 @@
+"""What a mail carries so that what comes back can be told: pixel and links, unsubscribe headers, an envelope sender.
+
+All of it is decided once for an activity; a message adds one signature, and its endpoint's token where it is asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from repoint.config import Settings
+from repoint.delivery.tokens import Tokens
+from repoint.delivery.tracking import Tracker, TrackingPlace
+from repoint.resources.messages.content import Content
+from repoint.resources.tracking import Tracking
+from repoint.sealing import Seal
+from repoint.work.outbox import Leased
+
+TRACKING_HEADER = "x-repoint-tracking"
+UNSUBSCRIBE_HEADER = "x-repoint-list-unsubscribe"
+OWN_HEADERS = frozenset({TRACKING_HEADER, UNSUBSCRIBE_HEADER})
+URL_NAMES = ("UnsubscribeUrl", "PreferencesUrl")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is one message's own: its HTML, its headers, its envelope sender (empty: the visible sender's)."""
+
+    html: str
+    headers: list[tuple[str, str]]
+    envelope_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """The decisions for one activity."""
+
+    tokens: Tokens
+    tracker: Tracker
+    app_id: str
+    base_url: str
+    place: TrackingPlace | None
+    has_list_unsubscribe: bool
+    bounce_domain: str
+
+    def tracked(self, content: Content) -> Content:
+        """The content with the HTML's links and pixel prepared, before it is rendered."""
+        source = content.parts.get("HtmlPart")
+        if self.place is None or source is None:
+            return content
+        return replace(content, parts={**content.parts, "HtmlPart": self.tracker.compile(source, self.place)})
+
+    def urls(self, content: Content, row: Leased) -> dict[str, str]:
+        """The recipient's own pages, as template variables, where the content names them."""
+        if not self.base_url or not row.personal.get("IsEndpoint"):
+            return {}
+        sources = [*content.parts.values(), *(value for _, value in content.headers)]
+        if not any(name in source for source in sources for name in URL_NAMES):
+            return {}
+        token = self._subscriber_token(row)
+        return {"UnsubscribeUrl": f"{self.base_url}/t/u/{token}", "PreferencesUrl": f"{self.base_url}/t/p/{token}"}
+
+    def stamp(self, row: Leased, html: str) -> Stamp:
+        """One message's own."""
+        headers = self._unsubscribe_headers(row) if self.has_list_unsubscribe else []
+        if not self.bounce_domain and (self.place is None or not html):
+            return Stamp(html, headers, "")
+        mac = self.tokens.message_mac(row.message_id)
+        if self.place is not None and html:
+            html = self.tracker.fill(html, self.place, self.tokens.tracking_token(row.app_id, row.message_id, mac))
+        envelope = self.tokens.bounce_address(row.message_id, mac, self.bounce_domain) if self.bounce_domain else ""
+        return Stamp(html, headers, envelope)
+
+    def _unsubscribe_headers(self, row: Leased) -> list[tuple[str, str]]:
+        """RFC 8058's pair; a bare address has no endpoint that could be opted out."""
+        if not row.personal.get("IsEndpoint"):
+            return []
+        return [
+            ("List-Unsubscribe", f"<{self.base_url}/t/u/{self._subscriber_token(row)}>"),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ]
+
+    def _subscriber_token(self, row: Leased) -> str:
+        return self.tokens.subscriber_token(row.app_id, row.endpoint_id, row.message_id)
+
+
+class ReturnPaths:
+    """Makes the decisions; one for a process."""
+
+    def __init__(self, tokens: Tokens, *, public_url: str, bounce_domain: str) -> None:
+        self.tokens = tokens
+        self._tracker = Tracker(tokens)
+        self._public_url = public_url.rstrip("/")
+        self._bounce_domain = bounce_domain
+
+    def plan(self, app_id: str, settings: Tracking, content: Content, shared: Mapping[str, Any]) -> Returns:
+        """What an activity's mails carry; a header of the message's own beats the application's settings."""
+        headers = {name.lower(): value.strip().lower() for name, value in content.headers}
+        base_url = settings.domain or self._public_url
+        opens, clicks = _tracked_kinds(headers, settings)
+        has_place = bool(base_url) and content.raw is None and (opens or clicks)
+        return Returns(
+            tokens=self.tokens,
+            tracker=self._tracker,
+            app_id=app_id,
+            base_url=base_url,
+            place=TrackingPlace(app_id, base_url, opens, clicks) if has_place else None,
+            has_list_unsubscribe=bool(base_url) and _has_list_unsubscribe(headers, settings, shared),
+            bounce_domain=self._bounce_domain,
+        )
+
+
+def _tracked_kinds(headers: Mapping[str, str], settings: Tracking) -> tuple[bool, bool]:
+    """Opens, clicks: `X-Repoint-Tracking: none`, or `opens`, `clicks` or both with a comma between."""
+    given = headers.get(TRACKING_HEADER)
+    if given is None:
+        return settings.opens, settings.clicks
+    kinds = {kind.strip() for kind in given.split(",")}
+    return "opens" in kinds, "clicks" in kinds
+
+
+def _has_list_unsubscribe(headers: Mapping[str, str], settings: Tracking, shared: Mapping[str, Any]) -> bool:
+    """A header of the sender's own making is left alone; `X-Repoint-List-Unsubscribe: one-click` or `none` decides."""
+    if "list-unsubscribe" in headers:
+        return False
+    given = headers.get(UNSUBSCRIBE_HEADER)
+    if given is not None:
+        return given == "one-click"
+    return settings.list_unsubscribe == "always" or (settings.list_unsubscribe == "campaigns" and is_campaign(shared))
+
+
+def is_campaign(shared: Mapping[str, Any]) -> bool:
+    """Whether an activity is a campaign's or a journey's, and not sent directly."""
+    return "CampaignId" in shared or "JourneyId" in shared
+
+
+def return_paths(seal: Seal, settings: Settings) -> ReturnPaths:
+    """As the settings have them."""
+    return ReturnPaths(Tokens(seal), public_url=settings.public_url, bounce_domain=settings.bounce_domain)

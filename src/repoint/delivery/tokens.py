@@ -1,0 +1,143 @@
+"""What links and bounce addresses carry, signed so that only we can have made it (HMAC-SHA256, RFC 2104).
+
+A message has one signature, taken apart: some of its bytes sign the tracking token, others the bounce address. Links
+that can change something (unsubscribe, preferences) are signed on their own, so that who has seen a pixel's address
+can open no other door. A link's target is signed for its application, once for all messages that have it.
+
+Nothing here expires: a link in an old mail has to work for as long as the installation has its key.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from typing import NamedTuple
+
+from repoint.sealing import Seal
+
+MAC_BYTES = 12  # 96 bits, 16 characters
+BOUNCE_MAC_BYTES = 10  # 80 bits, 16 characters of base 32: the local part of an address is at most 64 octets
+APP_CHARACTERS = 22
+MAC_CHARACTERS = 16
+HEAD_CHARACTERS = APP_CHARACTERS + MAC_CHARACTERS
+TOKEN_CHARACTERS_MAX = 4096
+LINK_CHARACTERS_MAX = 8192
+BOUNCE_PREFIX = "bounce+"
+APP_ID = re.compile(r"[0-9a-f]{32}\Z")
+ENDPOINT_ID_CHARACTERS_MAX = 300  # of a longer one the ledger is asked, to keep header lines short
+
+
+class Recipient(NamedTuple):
+    """Whom a tracking token names. Only message_id is proven; app_id says where the link's target was signed for."""
+
+    app_id: str
+    message_id: str
+
+
+class Subscriber(NamedTuple):
+    """Whom an unsubscribe or preferences token names; an empty endpoint_id is looked up by the message's."""
+
+    app_id: str
+    endpoint_id: str
+    message_id: str
+
+
+def encode(data: bytes) -> str:
+    """Base 64 for URLs, without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode(text: str) -> bytes | None:
+    """What `encode` has encoded; None for anything else."""
+    try:
+        data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if encode(data) == text else None  # one spelling for one token
+
+
+class Tokens:
+    """Makes and reads the tokens of one installation."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._message_key = seal.derive("message tokens")
+        self._target_key = seal.derive("link targets")
+        self._subscriber_key = seal.derive("subscriber tokens")
+        self.mark = f"repoint{seal.derive('tracking mark').hex()[:24]}"
+
+    def message_mac(self, message_id: str) -> bytes:
+        """The message's signature: `tracking_token` and `bounce_address` each take their part."""
+        return hmac.digest(self._message_key, message_id.encode(), "sha256")
+
+    def tracking_token(self, app_id: str, message_id: str, mac: bytes) -> str:
+        """A message's token for its pixel and links."""
+        return f"{encode(bytes.fromhex(app_id))}{base64.urlsafe_b64encode(mac[:MAC_BYTES]).decode()}{message_id}"
+
+    def read_tracking_token(self, token: str) -> Recipient | None:
+        """Whose token it is, or None if we have not made it."""
+        if not HEAD_CHARACTERS < len(token) <= TOKEN_CHARACTERS_MAX:
+            return None
+        app, given = decode(token[:APP_CHARACTERS]), decode(token[APP_CHARACTERS:HEAD_CHARACTERS])
+        message_id = token[HEAD_CHARACTERS:]
+        if app is None or given is None or not message_id.isascii():
+            return None
+        if not hmac.compare_digest(given, self.message_mac(message_id)[:MAC_BYTES]):
+            return None
+        return Recipient(app.hex(), message_id)
+
+    def link(self, app_id: str, target: str) -> str:
+        """A target for a link's path: its signature and itself."""
+        return base64.urlsafe_b64encode(self._target_mac(app_id, target)).decode() + encode(target.encode())
+
+    def read_link(self, app_id: str, link: str) -> str | None:
+        """The target, or None if we have not signed it for this application."""
+        if len(link) > LINK_CHARACTERS_MAX:
+            return None
+        given, data = decode(link[:MAC_CHARACTERS]), decode(link[MAC_CHARACTERS:])
+        if given is None or not data:
+            return None
+        target = data.decode(errors="replace")
+        return target if hmac.compare_digest(given, self._target_mac(app_id, target)) else None
+
+    def _target_mac(self, app_id: str, target: str) -> bytes:
+        return hmac.digest(self._target_key, f"{app_id} {target}".encode(), "sha256")[:MAC_BYTES]
+
+    def subscriber_token(self, app_id: str, endpoint_id: str, message_id: str) -> str:
+        """A token that lets its holder see and change what an endpoint subscribes to."""
+        named = endpoint_id if len(endpoint_id) <= ENDPOINT_ID_CHARACTERS_MAX else ""
+        data = f"{message_id}\n{named}".encode()
+        mac = base64.urlsafe_b64encode(self._subscriber_mac(app_id, data)).decode()
+        return f"{encode(bytes.fromhex(app_id))}{mac}{encode(data)}"
+
+    def read_subscriber_token(self, token: str) -> Subscriber | None:
+        """Whose token it is, or None if we have not made it."""
+        if not HEAD_CHARACTERS < len(token) <= TOKEN_CHARACTERS_MAX:
+            return None
+        app, given = decode(token[:APP_CHARACTERS]), decode(token[APP_CHARACTERS:HEAD_CHARACTERS])
+        data = decode(token[HEAD_CHARACTERS:])
+        if app is None or given is None or data is None:
+            return None
+        if not hmac.compare_digest(given, self._subscriber_mac(app.hex(), data)):
+            return None
+        message_id, _, endpoint_id = data.decode().partition("\n")
+        return Subscriber(app.hex(), endpoint_id, message_id)
+
+    def _subscriber_mac(self, app_id: str, data: bytes) -> bytes:
+        return hmac.digest(self._subscriber_key, app_id.encode() + data, "sha256")[:MAC_BYTES]
+
+    def bounce_address(self, message_id: str, mac: bytes, domain: str) -> str:
+        """The envelope sender that tells a message by the address its bounces come to (VERP)."""
+        signed = mac[MAC_BYTES : MAC_BYTES + BOUNCE_MAC_BYTES]
+        return f"{BOUNCE_PREFIX}{base64.b32encode(signed).decode().lower()}{message_id}@{domain}"
+
+    def read_bounce_address(self, address: str) -> str | None:
+        """The message an address was made for, or None if we have not made it; relays may change its case."""
+        local = address.rpartition("@")[0].lower()
+        if not local.startswith(BOUNCE_PREFIX):
+            return None
+        rest = local[len(BOUNCE_PREFIX) :]
+        given, message_id = rest[:MAC_CHARACTERS], rest[MAC_CHARACTERS:]
+        if not rest.isascii() or not message_id:
+            return None
+        mac = self.message_mac(message_id)[MAC_BYTES : MAC_BYTES + BOUNCE_MAC_BYTES]
+        return message_id if hmac.compare_digest(given, base64.b32encode(mac).decode().lower()) else None

@@ -1,0 +1,248 @@
+"""Unsubscribing (RFC 8058) and the preference page: what an endpoint's holder may see and change of it.
+
+The token in the address is the proof, so there is nothing a foreign site could make a browser send along.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import falcon
+import falcon.asgi
+
+from repoint.db import Connection
+from repoint.delivery.receipts import SentMail
+from repoint.delivery.tokens import Subscriber
+from repoint.resources.apps import load_app
+from repoint.resources.call import Call, Server
+from repoint.resources.endpoints import store as endpoints
+from repoint.resources.endpoints.checks import checked_update
+from repoint.resources.endpoints.merge import merge_in_transaction
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.events import store as events
+from repoint.resources.events.store import Event
+from repoint.resources.tracking import Field, Tracking, load_tracking
+from repoint.tracking import pages
+from repoint.tracking.hits import UNSUBSCRIBE_TAG, Door, Visitor
+from repoint.wire.exceptions import BadRequestException
+
+BODY_BYTES_MAX = 64 * 1024
+ONE_CLICK = "One-Click"
+Form = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What both pages need: a signed door, and the server behind it."""
+
+    door: Door
+    server: Server
+
+    def subscriber(self, token: str) -> Subscriber:
+        """Whose token it is.
+
+        Raises:
+            HTTPNotFound: when we have not made it.
+        """
+        found = self.door.tokens.read_subscriber_token(token)
+        if found is None:
+            raise falcon.HTTPNotFound
+        return found
+
+    async def endpoint(self, subscriber: Subscriber) -> Endpoint | None:
+        """The endpoint as it is now, if it is still there."""
+        await self.server.db.settle()
+        if await self.server.db.cached(load_app, subscriber.app_id) is None:
+            return None
+        endpoint_id = subscriber.endpoint_id
+        if not endpoint_id:
+            mail = await self.door.receipts.find_one(subscriber.message_id)
+            endpoint_id = mail.row.endpoint_id if mail else ""
+        return await endpoints.get(self.server.db, subscriber.app_id, endpoint_id)
+
+    async def settings(self, subscriber: Subscriber) -> Tracking:
+        """The application's preference page."""
+        return await self.server.db.cached(load_tracking, subscriber.app_id)
+
+    async def change(self, subscriber: Subscriber, endpoint: Endpoint, visitor: Visitor, given: dict[str, Any]) -> None:
+        """Merge new values into the endpoint, by the rules of UpdateEndpoint; opting out leaves its event.
+
+        Raises:
+            BadRequestException: for a value an endpoint cannot have.
+        """
+        app = await self.server.db.cached(load_app, subscriber.app_id)
+        assert app is not None
+        call = Call(self.server, app.region, "preferences")
+        status = "ACTIVE" if endpoint.is_active else "INACTIVE"
+        update = await checked_update(call, app.app_id, endpoint.given_id, {**given, "EndpointStatus": status})
+
+        mail = await self.door.receipts.find_one(subscriber.message_id)
+
+        async def write(connection: Connection) -> None:
+            key = (endpoint.app_id, endpoint.endpoint_id)
+            await endpoints.lock(connection, key)
+            (before,) = await endpoints.get_many(connection, [key])
+            if before is None:
+                return
+            for problem in await merge_in_transaction(connection, [update]):
+                if problem is not None:
+                    raise problem
+            if mail is not None and update.is_opted_out and not before.is_opted_out:
+                await events.append(connection, [unsubscribed(mail, visitor, self.server.clock())])
+
+        await self.server.db.atomically(write)
+
+
+def unsubscribed(mail: SentMail, visitor: Visitor, now: datetime) -> Event:
+    """The event of opting out by a mail's own means: a click on a link that has no target."""
+    tags = {UNSUBSCRIBE_TAG: ["one-click"]}
+    detail = {"click": {**visitor._asdict(), "link": "List-Unsubscribe", "link_tags": tags}}
+    return mail.event("_email.unsubscribe", detail, "List-Unsubscribe", now)
+
+
+class Unsubscribe:
+    """`/t/u/TOKEN`: where `List-Unsubscribe` leads."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """Ask. A GET changes nothing, since scanners follow every link in a mail."""
+        endpoint = await self._desk.endpoint(self._desk.subscriber(token))
+        if endpoint is None:
+            show(response, pages.gone_page())
+        elif endpoint.is_opted_out:
+            show(response, pages.unsubscribed_page(f"../p/{token}"))
+        else:
+            show(response, pages.confirm_page(endpoint.address or "", f"../p/{token}"))
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """Opt the endpoint out, for the button and for a mail program's one click alike."""
+        subscriber = self._desk.subscriber(token)
+        if not await _is_meant(request):
+            raise falcon.HTTPBadRequest(description="Send List-Unsubscribe=One-Click (RFC 8058)")
+        endpoint = await self._desk.endpoint(subscriber)
+        if endpoint is not None and not endpoint.is_opted_out:
+            await self._desk.change(subscriber, endpoint, self._desk.door.visitor(request), {"OptOut": "ALL"})
+        show(response, pages.unsubscribed_page(f"../p/{token}" if endpoint else None))
+
+
+class Preferences:
+    """`/t/p/TOKEN`: the preference page."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """The form as things stand."""
+        subscriber = self._desk.subscriber(token)
+        endpoint = await self._desk.endpoint(subscriber)
+        if endpoint is None:
+            show(response, pages.gone_page())
+        else:
+            show(response, form_page(await self._desk.settings(subscriber), endpoint))
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """Save, and show what is in force now."""
+        subscriber = self._desk.subscriber(token)
+        form = read_form(await read_body(request))
+        endpoint, settings = await self._desk.endpoint(subscriber), await self._desk.settings(subscriber)
+        if endpoint is None:
+            show(response, pages.gone_page())
+            return
+        try:
+            given = values_of(settings, form)
+            await self._desk.change(subscriber, endpoint, self._desk.door.visitor(request), given)
+        except BadRequestException as error:
+            response.status = falcon.HTTP_400
+            show(response, form_page(settings, endpoint, pages.fault_note(error.message)))
+            return
+        after = await self._desk.endpoint(subscriber) or endpoint
+        show(response, form_page(settings, after, pages.saved_note()))
+
+
+def form_page(settings: Tracking, endpoint: Endpoint, note: str = "") -> bytes:
+    """The preference page of one endpoint."""
+    values = {
+        field.attribute: (endpoint.user_attributes if field.scope == "user" else endpoint.attributes).get(
+            field.attribute, []
+        )
+        for field in settings.fields
+    }
+    return pages.preferences_page(
+        settings, endpoint.address or "", values, is_opted_out=endpoint.is_opted_out, note=note
+    )
+
+
+def values_of(settings: Tracking, form: Form) -> dict[str, Any]:
+    """What a form says, as UpdateEndpoint would be told it; fields that were not shown are left alone.
+
+    Raises:
+        BadRequestException: for a value that is not among a field's choices.
+    """
+    shown = set(form.get("shown", ()))
+    attributes: dict[str, list[str]] = {}
+    user_attributes: dict[str, list[str]] = {}
+    for field in settings.fields:
+        if field.attribute in shown:
+            values = _value(field, form.get(f"value={field.attribute}", [""])[-1].strip())
+            if values is not None:
+                (user_attributes if field.scope == "user" else attributes)[field.attribute] = values
+    given: dict[str, Any] = {"OptOut": "ALL" if form.get("opt_out") == ["ALL"] else "NONE"}
+    if attributes:
+        given["Attributes"] = attributes
+    if user_attributes:
+        given["User"] = {"UserAttributes": user_attributes}
+    return given
+
+
+def _value(field: Field, text: str) -> list[str] | None:
+    if field.kind == "checkbox":
+        return [field.on if text else field.off]
+    if "\x00" in text:
+        raise BadRequestException(f"{field.label}: this cannot be kept")
+    if field.kind == "choice":
+        if not text:
+            return None
+        if text not in {choice.value for choice in field.choices}:
+            raise BadRequestException(f"{field.label}: not one of the choices")
+    return [text] if text else []
+
+
+async def read_body(request: falcon.asgi.Request) -> bytes:
+    """A form's bytes.
+
+    Raises:
+        HTTPPayloadTooLarge: over the limit.
+    """
+    body = b""
+    async for chunk in request.stream:
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise falcon.HTTPPayloadTooLarge
+    return body
+
+
+def read_form(body: bytes) -> Form:
+    """The fields of a form in application/x-www-form-urlencoded."""
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=200)
+    except (UnicodeDecodeError, ValueError):
+        raise falcon.HTTPBadRequest(description="This is not a form") from None
+
+
+async def _is_meant(request: falcon.asgi.Request) -> bool:
+    """The button's value, or RFC 8058's pair, which may come in either of the two forms browsers have."""
+    body = await read_body(request)
+    if (request.content_type or "").lower().startswith("multipart/form-data"):
+        return b'name="List-Unsubscribe"' in body and ONE_CLICK.encode() in body
+    form = read_form(body)
+    return form.get("List-Unsubscribe") == [ONE_CLICK] or form.get("confirm") == ["yes"]
+
+
+def show(response: falcon.asgi.Response, content: bytes) -> None:
+    """Answer with a page."""
+    response.content_type = "text/html; charset=utf-8"
+    response.set_headers(pages.HEADERS)
+    response.data = content
