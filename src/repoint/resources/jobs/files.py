@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repoint.bindings.storage import Place, Storage, StoredObject
 from repoint.resources.jobs.rows import FileError
@@ -93,7 +93,9 @@ async def first_line(storage: Storage, bucket: str, piece: Piece) -> bytes:
         StorageError: when the store cannot be read.
     """
     content = b""
-    async for part in _content(storage, bucket, piece, 0):
+    # Of a plain file no more than a line can take is asked for, wherever the piece lies.
+    head = piece if piece.is_gzip else replace(piece, ends_at=min(piece.file_bytes, 2 * LINE_BYTES_MAX))
+    async for part in _content(storage, bucket, head, 0):
         content += part
         line, found, _ = content.partition(b"\n")
         if found:
