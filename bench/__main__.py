@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, campaigns, events, idle, imports, rendering, segments, smtp
+from bench import api, campaign_email, campaigns, events, idle, imports, rendering, segments, smtp, tracking
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "send-messages": api.send_messages,
     "put-events": events.put_events,
     "event-log": events.log,
+    "tracking": tracking.run,
     "rendering": rendering.run,
     "segments": segments.run,
     "smtp": smtp.run,

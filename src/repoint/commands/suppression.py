@@ -28,7 +28,7 @@ region_option = click.option(
 channel_option = click.option(
     "--channel", default="EMAIL", show_default=True, type=click.Choice(["EMAIL", "SMS", "VOICE"])
 )
-reason_option = click.option("--reason", default="", type=click.Choice(REASONS), help="Only those with this reason.")
+reason_option = click.option("--reason", type=click.Choice(REASONS), help="Only those with this reason.")
 
 
 class Since(click.ParamType[datetime]):
@@ -66,7 +66,7 @@ def suppression_group() -> None:
 @suppression_group.command("list")
 @settings_options(INSTALLATION)
 @click.option("--region", default="", help="Only this region's list; all without it.")
-@click.option("--channel", default="", type=click.Choice(["EMAIL", "SMS", "VOICE"]))
+@click.option("--channel", type=click.Choice(["EMAIL", "SMS", "VOICE"]))
 @reason_option
 @since_option
 @click.option("--address", default="", help="Only this address.")
@@ -76,8 +76,8 @@ def suppression_group() -> None:
 def suppression_list(  # noqa: PLR0913 - a filter has that many flags
     *,
     region: str,
-    channel: str,
-    reason: str,
+    channel: str | None,
+    reason: str | None,
     since: datetime | None,
     address: str,
     page_size: int,
@@ -86,7 +86,9 @@ def suppression_list(  # noqa: PLR0913 - a filter has that many flags
     **given: Any,
 ) -> None:
     """Show the list, a page at a time."""
-    wanted = Filter(region, channel, reason, since, suppression.normal(channel or "EMAIL", address) if address else "")
+    wanted = Filter(
+        region, channel or "", reason or "", since, suppression.normal(channel or "EMAIL", address) if address else ""
+    )
     after = _after(token)
 
     async def read(server: Server) -> list[Suppressed]:
@@ -176,9 +178,9 @@ def suppression_remove(*, region: str, channel: str, address: str, **given: Any)
 @reason_option
 @since_option
 @click.confirmation_option(prompt="Take all of these off the list?")
-def suppression_clear(*, region: str, channel: str, reason: str, since: datetime | None, **given: Any) -> None:
+def suppression_clear(*, region: str, channel: str, reason: str | None, since: datetime | None, **given: Any) -> None:
     """Take all addresses off the list, or all that fit."""
-    wanted = Filter(region, channel, reason, since)
+    wanted = Filter(region, channel, reason or "", since)
     click.echo(f"{run(given, lambda server: suppression.clear(server.db, wanted))} taken off")
 
 
