@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from repoint.resources import apps, tags
+from repoint.resources import apps, inapp, recommenders, tags
 from repoint.resources.call import Call
 from repoint.resources.campaigns import api as campaigns
 from repoint.resources.channels import api as channels
@@ -28,7 +28,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "CreateInAppTemplate": templates.create_in_app_template,
     "CreateJourney": None,
     "CreatePushTemplate": templates.create_push_template,
-    "CreateRecommenderConfiguration": None,
+    "CreateRecommenderConfiguration": recommenders.create_recommender_configuration,
     "CreateSegment": segments.create_segment,
     "CreateSmsTemplate": templates.create_sms_template,
     "CreateVoiceTemplate": templates.create_voice_template,
@@ -48,7 +48,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "DeleteInAppTemplate": templates.delete_in_app_template,
     "DeleteJourney": None,
     "DeletePushTemplate": templates.delete_push_template,
-    "DeleteRecommenderConfiguration": None,
+    "DeleteRecommenderConfiguration": recommenders.delete_recommender_configuration,
     "DeleteSegment": segments.delete_segment,
     "DeleteSmsChannel": channels.delete_sms_channel,
     "DeleteSmsTemplate": templates.delete_sms_template,
@@ -81,7 +81,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetGcmChannel": channels.get_gcm_channel,
     "GetImportJob": jobs.get_import_job,
     "GetImportJobs": jobs.get_import_jobs,
-    "GetInAppMessages": None,
+    "GetInAppMessages": inapp.get_in_app_messages,
     "GetInAppTemplate": templates.get_in_app_template,
     "GetJourney": None,
     "GetJourneyDateRangeKpi": kpis.get_journey_date_range_kpi,
@@ -91,8 +91,8 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "GetJourneyRunExecutionMetrics": None,
     "GetJourneyRuns": None,
     "GetPushTemplate": templates.get_push_template,
-    "GetRecommenderConfiguration": None,
-    "GetRecommenderConfigurations": None,
+    "GetRecommenderConfiguration": recommenders.get_recommender_configuration,
+    "GetRecommenderConfigurations": recommenders.get_recommender_configurations,
     "GetSegment": segments.get_segment,
     "GetSegmentExportJobs": jobs.get_segment_export_jobs,
     "GetSegmentImportJobs": jobs.get_segment_import_jobs,
@@ -134,7 +134,7 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
     "UpdateJourney": None,
     "UpdateJourneyState": None,
     "UpdatePushTemplate": templates.update_push_template,
-    "UpdateRecommenderConfiguration": None,
+    "UpdateRecommenderConfiguration": recommenders.update_recommender_configuration,
     "UpdateSegment": segments.update_segment,
     "UpdateSmsChannel": channels.update_sms_channel,
     "UpdateSmsTemplate": templates.update_sms_template,

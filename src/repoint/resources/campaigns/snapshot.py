@@ -235,6 +235,17 @@ async def sample(
     return [(str(endpoint_id), selection.treatments[int(position) - 1]) for endpoint_id, position in rows]
 
 
+async def is_member(connection: Connection, audience: Condition, app_id: str, endpoint_id: str) -> bool:
+    """Whether one endpoint, by its folded id, is in the segment now."""
+    query = sql.SQL(
+        """SELECT EXISTS (SELECT 1 FROM endpoint AS e
+           WHERE e.app_id = %(app_id)s AND e.endpoint_id = %(endpoint_id)s AND ({audience}))"""
+    ).format(audience=audience.text)
+    given = {"app_id": app_id, "endpoint_id": endpoint_id, **audience.parameters}
+    row = await (await connection.execute(query, given, prepare=False)).fetchone()
+    return bool(row and row[0])
+
+
 async def _run(
     connection: Connection, query: sql.SQL, audience: Condition, selection: Selection, given: dict[str, Any]
 ) -> list[tuple[Any, ...]]:

@@ -1,0 +1,106 @@
+"""GetInAppMessages: the in-app campaigns that wait for an endpoint's events.
+
+The client matches events and counts views; the server says which campaigns are open to the endpoint: their window is,
+the endpoint is in their segment, and its cohort has a treatment. An opted-out or inactive endpoint gets none.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from repoint.clock import iso8601
+from repoint.db import Connection
+from repoint.resources.apps import require_app
+from repoint.resources.call import Call
+from repoint.resources.campaigns import store
+from repoint.resources.campaigns.audience import condition_of
+from repoint.resources.campaigns.contents import template_named
+from repoint.resources.campaigns.faults import RunError
+from repoint.resources.campaigns.rules import quiet_time_of
+from repoint.resources.campaigns.schedule import read_schedule
+from repoint.resources.campaigns.snapshot import is_member
+from repoint.resources.campaigns.store import StoredCampaign
+from repoint.resources.campaigns.treatments import Treatment, cohort_treatments, treatments_of
+from repoint.resources.endpoints import store as endpoints
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.templates.store import load_template
+from repoint.wire import shapes
+from repoint.wire.exceptions import NotFoundException
+
+PRIORITY_LOWEST = 5
+MESSAGE_MEMBERS = ("Content", "CustomConfig", "Layout")
+
+
+async def get_in_app_messages(call: Call, request: shapes.GetInAppMessagesRequest) -> shapes.InAppMessagesResponse:
+    """The in-app messages an endpoint may show, the most urgent first."""
+    app = await require_app(call, request["ApplicationId"])
+    endpoint = await endpoints.get(call.db, app.app_id, request["EndpointId"])
+    if endpoint is None:
+        raise NotFoundException("Endpoint not found")
+    found: list[dict[str, Any]] = []
+    if endpoint.is_active and not endpoint.is_opted_out:
+        async with call.db.connection() as connection:
+            for campaign, treatment in await _open_to(call, connection, endpoint):
+                message = await _message_of(call, treatment)
+                if message:
+                    found.append(_document(campaign, treatment, message))
+    found.sort(key=lambda one: (one["Priority"], one["CampaignId"]))
+    return cast("shapes.InAppMessagesResponse", {"InAppMessageCampaigns": found})
+
+
+async def _open_to(call: Call, connection: Connection, endpoint: Endpoint) -> list[tuple[StoredCampaign, Treatment]]:
+    """The open campaigns that have the endpoint in their segment, with its treatment."""
+    cursor = await connection.execute(
+        """SELECT campaign_id, array_agg(treatment_id) FROM campaign_activity
+           WHERE app_id = %s AND ended_at IS NULL AND state = 'RUNNING' AND frequency = 'IN_APP_EVENT'
+             AND (expires_at IS NULL OR expires_at > %s)
+           GROUP BY campaign_id""",
+        [endpoint.app_id, call.now()],
+    )
+    found = []
+    for campaign_id, treatment_ids in await cursor.fetchall():
+        campaign = await store.find_campaign(connection, endpoint.app_id, campaign_id)
+        if campaign is None or campaign.is_paused or campaign.fault:
+            continue
+        mine = cohort_treatments(campaign_id, campaign.document)[endpoint.cohort_id]
+        if mine not in treatment_ids:
+            continue
+        try:
+            condition = await condition_of(call, connection, campaign, call.now())
+        except RunError:
+            continue
+        if await is_member(connection, condition, endpoint.app_id, endpoint.endpoint_id):
+            treatments = treatments_of(campaign.document)
+            found.append((campaign, next(one for one in treatments if one.treatment_id == mine)))
+    return found
+
+
+async def _message_of(call: Call, treatment: Treatment) -> Mapping[str, Any] | None:
+    """The template's content, or the treatment's own; None when the template is gone."""
+    if not template_named(treatment, "InAppTemplate"):
+        return {name: value for name, value in treatment.message["InAppMessage"].items() if name in MESSAGE_MEMBERS}
+    named = treatment.templates["InAppTemplate"]
+    template = await call.db.cached(load_template, (call.region, "INAPP", named["Name"], named.get("Version")))
+    if template is None:
+        return None
+    return {name: value for name, value in template.document.items() if name in MESSAGE_MEMBERS}
+
+
+def _document(campaign: StoredCampaign, treatment: Treatment, message: Mapping[str, Any]) -> dict[str, Any]:
+    limits = {**campaign.defaults.get("Limits", {}), **campaign.document.get("Limits", {})}
+    timetable = read_schedule(treatment.schedule)
+    schedule: dict[str, Any] = {"EventFilter": treatment.schedule["EventFilter"]}
+    if timetable.end is not None:
+        schedule["EndDate"] = iso8601(timetable.end)
+    quiet_time = quiet_time_of(treatment, campaign.defaults)
+    if quiet_time:
+        schedule["QuietTime"] = quiet_time
+    return {
+        "CampaignId": campaign.campaign_id,
+        "TreatmentId": treatment.treatment_id,
+        "Priority": campaign.document.get("Priority", PRIORITY_LOWEST),
+        "DailyCap": limits.get("Daily", 0),
+        "SessionCap": limits.get("Session", 0),
+        "TotalCap": limits.get("Total", 0),
+        "InAppMessage": message,
+        "Schedule": schedule,
+    }

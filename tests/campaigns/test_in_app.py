@@ -1,0 +1,93 @@
+"""GetInAppMessages: what an app may show to an endpoint."""
+
+import pytest
+
+from tests.campaigns.conftest import iso
+from tests.conftest import eventually
+
+MESSAGE = {
+    "Layout": "MIDDLE_BANNER",
+    "Content": [{"BodyConfig": {"Alignment": "LEFT", "Body": "Hello", "TextColor": "#000000"}}],
+}
+FILTER = {
+    "FilterType": "ENDPOINT",
+    "Dimensions": {"EventType": {"DimensionType": "INCLUSIVE", "Values": ["app.opened"]}},
+}
+
+
+def in_app(app, segment=None, **given):
+    """An in-app campaign that is open."""
+    content = {"MessageConfiguration": {"InAppMessage": MESSAGE}} | given
+    schedule = {"Frequency": "IN_APP_EVENT", "EventFilter": FILTER, "EndTime": "2090-01-01T00:00:00Z"}
+    campaign = app.campaign(segment, schedule=schedule, **content)
+    eventually(lambda: app.status(campaign) == "EXECUTING")
+    return campaign
+
+
+def messages(app, endpoint_id):
+    answer = app.client.get_in_app_messages(ApplicationId=app.id, EndpointId=endpoint_id)
+    return answer["InAppMessagesResponse"]["InAppMessageCampaigns"]
+
+
+def test_an_open_campaign_is_shown_to_its_segment_with_all_a_client_needs(app):
+    app.put("a", ChannelType="IN_APP", User={"UserAttributes": {"Plan": ["gold"]}})
+    app.put("b", ChannelType="IN_APP")
+    segment = app.segment(UserAttributes={"Plan": {"AttributeType": "INCLUSIVE", "Values": ["gold"]}})
+    campaign = in_app(app, segment, Priority=2, Limits={"Daily": 3, "Session": 1, "Total": 9})
+
+    assert messages(app, "b") == []
+    assert messages(app, "a") == [
+        {
+            "CampaignId": campaign,
+            "DailyCap": 3,
+            "InAppMessage": MESSAGE,
+            "Priority": 2,
+            "Schedule": {"EndDate": "2090-01-01T00:00:00.000Z", "EventFilter": FILTER},
+            "SessionCap": 1,
+            "TotalCap": 9,
+            "TreatmentId": "0",
+        }
+    ]
+
+
+def test_a_template_gives_the_content_and_urgent_ones_come_first(app):
+    app.put("a", ChannelType="IN_APP")
+    name = f"t{app.id}"
+    request = {**MESSAGE, "Layout": "CAROUSEL", "CustomConfig": {"k": "v"}}
+    app.client.create_in_app_template(TemplateName=name, InAppTemplateRequest=request)
+    in_app(app, Priority=4)
+    templated = {"MessageConfiguration": {}, "TemplateConfiguration": {"InAppTemplate": {"Name": name}}}
+    in_app(app, Priority=1, **templated)
+    found = messages(app, "a")
+
+    assert [one["Priority"] for one in found] == [1, 4]
+    assert found[0]["InAppMessage"] == request
+
+
+def test_nothing_is_shown_to_the_held_out_the_opted_out_or_while_paused(app):
+    app.put("a", ChannelType="IN_APP")
+    in_app(app, HoldoutPercent=100)
+    assert messages(app, "a") == []
+    campaign = in_app(app)
+    assert len(messages(app, "a")) == 1
+    app.update(campaign, IsPaused=True)
+    assert messages(app, "a") == []
+    app.update(campaign, IsPaused=False)
+    app.put("a", ChannelType="IN_APP", OptOut="ALL")
+
+    assert messages(app, "a") == []
+
+
+def test_a_campaign_that_is_over_is_not_shown(app):
+    app.put("a", ChannelType="IN_APP")
+    campaign = in_app(app)
+    schedule = {"StartTime": "IMMEDIATE", "Frequency": "IN_APP_EVENT", "EventFilter": FILTER, "EndTime": iso(seconds=1)}
+    app.update(campaign, Schedule=schedule)
+    app.finished(campaign)
+
+    assert messages(app, "a") == []
+
+
+def test_an_unknown_endpoint_is_not_found(app):
+    with pytest.raises(app.client.exceptions.NotFoundException):
+        messages(app, "nobody")
