@@ -6,11 +6,11 @@ The audience was selected by these rules; but a campaign may take hours to send,
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from repoint.clock import iso8601
 from repoint.delivery.provider import DeliveryStatus, Outcome
-from repoint.resources.campaigns.schedule import is_quiet
+from repoint.resources.campaigns.schedule import is_quiet, known_zones
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.records import endpoint_text
 from repoint.resources.events.store import Event
@@ -36,7 +36,7 @@ def reason_to_stop(shared: Mapping[str, Any], endpoint: Endpoint | None, now: da
         return "EXPIRED"
     if shared.get("QuietTime") and endpoint is not None:
         zone = endpoint.demographic.get("Timezone")
-        if zone in available_timezones() and is_quiet(shared["QuietTime"], now.astimezone(ZoneInfo(zone)).time()):
+        if zone in known_zones() and is_quiet(shared["QuietTime"], now.astimezone(ZoneInfo(zone)).time()):
             return "QUIET_TIME"
     return None
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 from repoint.db import Connection
 from repoint.resources.call import Call
@@ -12,7 +11,7 @@ from repoint.resources.campaigns.checks import channel_fault
 from repoint.resources.campaigns.contents import TEMPLATE_TYPES, channels_of, direct_message, template_named
 from repoint.resources.campaigns.faults import RunError, invalid
 from repoint.resources.campaigns.rules import quiet_time_of, rules_of
-from repoint.resources.campaigns.schedule import quiet_zones
+from repoint.resources.campaigns.schedule import known_zones, quiet_zones
 from repoint.resources.campaigns.snapshot import Selection
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import DEFAULT_ID, HOLDOUT, Treatment, cohort_treatments, treatments_of
@@ -73,7 +72,7 @@ def selection_of(
     positions = {one.treatment_id: position for position, one in enumerate(treatments, start=1)}
     cohorts = cohort_treatments(campaign.campaign_id, campaign.document)
     rules = rules_of(campaign.document, campaign.defaults)
-    zones = sorted(available_timezones())
+    zones = sorted(known_zones())
     quiet = [
         f"{positions[one.treatment_id]}:{zone}"
         for one in treatments

@@ -8,7 +8,6 @@ is refused by the activity's key (campaign, treatment, slot).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from zoneinfo import available_timezones
 
 from psycopg.types.json import Jsonb
 
@@ -16,7 +15,7 @@ from repoint.db import Connection
 from repoint.resources.call import new_id
 from repoint.resources.campaigns import store
 from repoint.resources.campaigns.rules import rules_of
-from repoint.resources.campaigns.schedule import Timetable, next_slot, opens_at, read_schedule, waves
+from repoint.resources.campaigns.schedule import Timetable, known_zones, next_slot, opens_at, read_schedule, waves
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import Treatment, treatments_of
 from repoint.resources.campaigns.triggers import READER
@@ -186,4 +185,4 @@ async def _zones_in_use(connection: Connection, app_id: str) -> list[str]:
     cursor = await connection.execute(
         "SELECT DISTINCT demographic ->> 'Timezone' FROM endpoint WHERE app_id = %s", [app_id]
     )
-    return [zone for (zone,) in await cursor.fetchall() if zone in available_timezones()]
+    return [zone for (zone,) in await cursor.fetchall() if zone in known_zones()]

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot
 from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
 from repoint.resources.campaigns.faults import RunError
-from repoint.resources.campaigns.schedule import read_schedule
+from repoint.resources.campaigns.schedule import known_zones, read_schedule
 from repoint.resources.campaigns.snapshot import Counts
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import treatments_of
@@ -75,7 +74,7 @@ def _everybody(campaign: StoredCampaign, at: datetime) -> Wave:
         version=campaign.version,
         slot=at,
         treatment_ids=[one.treatment_id for one in treatments],
-        zones=sorted(available_timezones()) if is_local else None,
+        zones=sorted(known_zones()) if is_local else None,
         is_first=True,
         due_at=at,
     )

@@ -11,8 +11,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 IMMEDIATE = "IMMEDIATE"
 RECURRING = {
@@ -168,6 +169,12 @@ def waves(timetable: Timetable, slot: datetime, zones: Iterable[str]) -> dict[da
     for zone in zones:
         found.setdefault(local_time(timetable, slot, zone), []).append(zone)
     return {moment: sorted(found[moment]) for moment in sorted(found)}
+
+
+@cache
+def known_zones() -> frozenset[str]:
+    """The zones of the tz database; reading their names from the disk takes milliseconds, so it is done once."""
+    return frozenset(available_timezones())
 
 
 def _wall(timetable: Timetable, slot: datetime) -> datetime:
