@@ -25,6 +25,7 @@ async def keep_house(db: Database, now: datetime, *, event_days: int, message_da
             await make_partitions(connection, now)
             await drop_partitions(connection, now - timedelta(days=event_days))
             await _trim_ledger(connection, now - timedelta(days=message_days))
+            await _trim_drops(connection, now - timedelta(days=message_days))
             await _trim_metrics(connection, now - timedelta(days=event_days))
             await _purge_apps(connection)
             await _purge_segments(connection)
@@ -49,6 +50,24 @@ async def _trim_ledger(connection: Connection, before: datetime) -> None:
                SELECT 1 FROM outbox_slice WHERE outbox_slice.activity_id = activity.activity_id)""",
         [before],
     )
+
+
+async def _trim_drops(connection: Connection, before: datetime) -> None:
+    """Whom a campaign's run left out is kept as long as whom it reached, or as long as its application."""
+    while True:
+        cursor = await connection.execute(
+            """DELETE FROM campaign_drop WHERE (app_id, activity_id, endpoint_id) IN (
+                   SELECT d.app_id, d.activity_id, d.endpoint_id
+                   FROM campaign_activity a JOIN campaign_drop d USING (app_id, activity_id)
+                   WHERE a.ended_at < %(before)s
+                   UNION ALL
+                   SELECT d.app_id, d.activity_id, d.endpoint_id
+                   FROM app_purge p JOIN campaign_drop d USING (app_id)
+                   LIMIT %(rows)s)""",
+            {"before": before, "rows": SLICE_ROWS_MAX},
+        )
+        if cursor.rowcount < SLICE_ROWS_MAX:
+            break
 
 
 async def _trim_metrics(connection: Connection, before: datetime) -> None:
