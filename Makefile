@@ -27,7 +27,7 @@ demo: setup
 	@$(BIN)/python tools/demo.py $(if $(KEEP),--keep)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from bench.api import server
+from repoint.db.embedded import dsn_of
 
 ROWS = int(os.environ.get("BENCH_IMPORT_ROWS", "1000000"))
 HEADER = [
@@ -161,7 +162,7 @@ def imports() -> list[dict[str, Any]]:
         bucket.mkdir(parents=True)
         write_csv(bucket / "people.csv")
         write_json(bucket / "people.json")
-        with psycopg.connect(f"host={folder}/postgres user=postgres dbname=postgres", autocommit=True) as connection:
+        with psycopg.connect(dsn_of(Path(folder)), autocommit=True) as connection:
             for file_format, key in (("CSV", "people.csv"), ("JSON", "people.json")):
                 app = client.create_app(CreateApplicationRequest={"Name": "Bench"})["ApplicationResponse"]["Id"]
                 connection.execute("CHECKPOINT")

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from bench.campaign_email import APP, CONTENT, REPOINT
 from bench.load import measure
+from repoint.db.embedded import dsn_of
 from repoint.delivery.tokens import Tokens
 from repoint.sealing import Seal
 
@@ -73,7 +74,7 @@ def run() -> list[dict[str, Any]]:
         try:
             assert process.stdout is not None
             host, _, port = process.stdout.readline().strip().rpartition("/")[2].partition(":")
-            dsn = f"host={data}/postgres user=postgres dbname=postgres"
+            dsn = dsn_of(Path(data))
             store_mails(dsn, message_ids)
             tokens = Tokens(Seal.from_settings("", data))
             links = tokens.link(APP, TARGET)

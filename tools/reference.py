@@ -1,17 +1,20 @@
-"""Generate the reference pages that the code knows best: the operations, and the settings.
+"""Generate what the code knows best: the pages on operations and settings, and the example of a settings file.
 
 `python tools/reference.py --check` compares instead of writing.
 """
 
 import dataclasses
+import json
 import sys
+import textwrap
 from pathlib import Path
 
 from repoint.config import Settings
 from repoint.operations import OPERATIONS
 from repoint.wire.model import Model
 
-REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 
 
 def operations_page() -> str:
@@ -59,14 +62,26 @@ def settings_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def settings_file() -> str:
+    """Every setting with its default, commented out; a TOML value of these types is written as JSON is."""
+    entries = ["# Every setting with its default. Point `--config` or REPOINT_CONFIG at a copy of this file.\n"]
+    for entry in dataclasses.fields(Settings):
+        meaning = textwrap.fill(entry.metadata["help"], 118, initial_indent="# ", subsequent_indent="# ")
+        entries.append(f"{meaning}\n# {entry.name} = {json.dumps(entry.default, default=str)}\n")
+    return "\n".join(entries)
+
+
 def main() -> int:
     """Write the pages, or with --check say which are stale."""
-    wanted = {REFERENCE / "operations.md": operations_page(), REFERENCE / "settings.md": settings_page()}
+    wanted = {
+        REFERENCE / "operations.md": operations_page(),
+        REFERENCE / "settings.md": settings_page(),
+        ROOT / "deploy" / "repoint.toml": settings_file(),
+    }
     if "--check" in sys.argv:
         stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text() != text]
         print(f"stale: {', '.join(stale)}: run `make gen`" if stale else "reference pages are current")
         return 1 if stale else 0
-    REFERENCE.mkdir(parents=True, exist_ok=True)
     for path, text in wanted.items():
         path.write_text(text)
         print(f"wrote {path.name}")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from tests.campaigns.sink import Sink
 from tests.conftest import eventually, start_server
 
@@ -104,7 +105,7 @@ class App:
 
     def ask(self, query, parameters=()):
         """Look into the database."""
-        dsn = f"host={self.server.data_dir}/postgres user=postgres dbname=postgres"
+        dsn = dsn_of(self.server.data_dir)
         with psycopg.connect(dsn, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []

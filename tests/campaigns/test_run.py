@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from repoint.db import Database
+from repoint.db.embedded import dsn_of
 from repoint.work.periodic import keep_house
 from tests.campaigns.conftest import EMAIL, iso
 from tests.conftest import eventually
@@ -292,7 +293,7 @@ def test_whom_a_run_left_out_is_kept_as_long_as_the_ledger(app):
     app.finished(campaign)
     app.put("out", OptOut="NONE")
     app.ask("UPDATE campaign_activity SET ended_at = ended_at - interval '91 days' WHERE campaign_id = %s", [campaign])
-    with psycopg.connect(f"host={app.server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(app.server.data_dir)) as connection:
         asyncio.run(keep_house_now(connection.info.dsn))
 
     assert app.ask("SELECT 1 FROM campaign_drop WHERE app_id = %s", [app.id]) == []

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from repoint.db.embedded import dsn_of
 from repoint.resources.messages.store import SelectedActivity, insert_selected
 from tests.conftest import start_server
 
@@ -25,7 +26,7 @@ def serving(data_dir, *arguments):
 
 
 def dsn(server):
-    return f"host={server.data_dir}/postgres user=postgres dbname=postgres"
+    return dsn_of(server.data_dir)
 
 
 def query(server, statement, *parameters):

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
 from tests.jobs.running import begin_import, endpoints, finished, put, summary
 from tests.simulation.test_kill import kill_all
@@ -40,7 +41,7 @@ def test_an_import_killed_five_times_is_exact(tmp_path):
     client = server.client()
     job = finished(client, app_id, job_id, seconds=90)
     found = endpoints(server, client, app_id)
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         (size, members) = connection.execute(
             """SELECT import_definition->'Size', (SELECT count(*) FROM segment_member) FROM segment_version"""
         ).fetchone()

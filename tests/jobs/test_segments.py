@@ -5,6 +5,7 @@ import json
 import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from tests.jobs.running import endpoint, endpoints, put, run_import, summary
 
 HEADER = "Id,ChannelType,Address,User.UserId\n"
@@ -34,7 +35,7 @@ def segment_of(server, client, app_id, job):
 
 
 def rows(server, query, *parameters):
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         return connection.execute(query, parameters).fetchall()
 
 

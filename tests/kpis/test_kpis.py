@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from repoint.resources.kpis import definitions
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
@@ -83,7 +84,7 @@ def counted(server):
     client = server.client()
     app_id = client.create_app(CreateApplicationRequest={"Name": "KPIs"})["ApplicationResponse"]["Id"]
     events = random_events(random.Random(7), datetime.now(UTC))
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         connection.cursor().executemany(
             """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
                VALUES (%s, %s, %s, %s, %s, %s)""",

@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from repoint.db.embedded import dsn_of
+
 CHANNELS = {
     "GCM": ("gcm", "GCMChannelRequest", {"ApiKey": "key"}),
     "APNS": ("apns", "APNSChannelRequest", {"Certificate": "c", "PrivateKey": "p"}),
@@ -91,7 +93,7 @@ def statuses(results):
 
 def events(server, message_id, count=1):
     """The log's (type, client id, document) of a message, in order; None while there are fewer than `count`."""
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         rows = connection.execute(
             """SELECT event_type, endpoint_id, document, event_at FROM event
                WHERE document::text LIKE %s ORDER BY event_id""",

@@ -6,6 +6,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
 from tests.messages.sending import enable
 from tests.wire.test_every_operation import send_raw
@@ -103,7 +104,7 @@ REQUEST = st.fixed_dictionaries(
 
 def unsettled(server, app_id, ids):
     """Which of these messages the ledger does not know as settled, once for each."""
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         rows = connection.execute(
             "SELECT message_id FROM message WHERE app_id = %s AND state IN ('SENT', 'FAILED', 'STOPPED')", [app_id]
         ).fetchall()

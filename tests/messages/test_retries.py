@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 from botocore.config import Config
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
 from tests.messages.sending import phone, put, text
 
@@ -67,7 +68,7 @@ def send(client, app_id, number, body="Hello"):
 
 
 def ledger(server, app_id):
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         return connection.execute(
             "SELECT count(*), count(*) FILTER (WHERE state = 'SENT') FROM message WHERE app_id = %s", [app_id]
         ).fetchone()

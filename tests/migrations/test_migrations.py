@@ -6,6 +6,7 @@ import uuid
 import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from repoint.db.migrate import Migration, MigrationError, load_migrations, migrate
 
 SCHEMA = """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
@@ -16,7 +17,7 @@ SCHEMA = """SELECT table_name, column_name, data_type, is_nullable, column_defau
 def database(server):
     """An empty database beside the server's own; its DSN."""
     name = f"migrations_{uuid.uuid4().hex}"
-    base = f"host={server.data_dir}/postgres user=postgres"
+    base = dsn_of(server.data_dir).removesuffix(" dbname=postgres")
     with psycopg.connect(f"{base} dbname=postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         yield f"{base} dbname={name}"
@@ -40,7 +41,7 @@ def test_one_release_after_the_other_ends_where_all_at_once_does(database, serve
     asyncio.run(migrate(database, before))
     asyncio.run(migrate(database, [*before, last]))
 
-    assert columns(database) == columns(f"host={server.data_dir}/postgres user=postgres dbname=postgres")
+    assert columns(database) == columns(dsn_of(server.data_dir))
 
 
 def test_two_at_once_do_not_get_in_each_others_way(database):

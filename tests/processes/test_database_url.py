@@ -5,6 +5,7 @@ import uuid
 import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
 
 SECRET = "5e" * 32
@@ -18,7 +19,7 @@ SMS = {
 def two_servers(server, tmp_path):
     """Two servers that share a database and a secret key, and nothing else; only the second delivers."""
     name = f"shared_{uuid.uuid4().hex}"
-    base = f"host={server.data_dir}/postgres user=postgres"
+    base = dsn_of(server.data_dir).removesuffix(" dbname=postgres")
     with psycopg.connect(f"{base} dbname=postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         flags = ["--database-url", f"{base} dbname={name}", "--secret-key", SECRET, "--log-level", "error"]

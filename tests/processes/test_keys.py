@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import REPOINT, create_key, start_server
 
 
@@ -50,7 +51,7 @@ def test_a_rotated_key_has_a_successor_and_an_end(server):
 
 def test_secrets_are_sealed_at_rest(server):
     key_id, secret = create_key(server.data_dir, "sealed")
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         row = connection.execute("SELECT secret FROM access_key WHERE access_key_id = %s", [key_id]).fetchone()
 
     assert secret.encode() not in row[0]

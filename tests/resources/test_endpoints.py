@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
 from tests.wire.test_every_operation import send_raw
 
@@ -278,9 +279,7 @@ def test_a_new_endpoint_is_found_its_place_by_index(server, pinpoint, app_id):
     """Creating endpoints must not read those that are there: with ten million of them it would take seconds."""
     items = [{"Id": f"e{n}", "Attributes": {"a": ["1"]}, "User": {"UserId": f"u{n}"}} for n in range(100)]
     pinpoint.update_endpoints_batch(ApplicationId=app_id, EndpointBatchRequest={"Item": items})
-    with psycopg.connect(
-        f"host={server.data_dir}/postgres user=postgres dbname=postgres", autocommit=True
-    ) as connection:
+    with psycopg.connect(dsn_of(server.data_dir), autocommit=True) as connection:
 
         def reads():
             return connection.execute(

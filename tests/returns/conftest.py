@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from aiosmtpd.controller import Controller
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
 from tests.returns.mails import ReceivedMail
 from tests.returns.stand_in import SnsStandIn
@@ -53,7 +54,7 @@ class Post:
         return f"person{next(self.numbers)}@example.net"
 
     def connection(self):
-        return psycopg.connect(f"host={self.server.data_dir}/postgres user=postgres dbname=postgres", autocommit=True)
+        return psycopg.connect(dsn_of(self.server.data_dir), autocommit=True)
 
     def events(self, app_id, event_type):
         with self.connection() as connection:

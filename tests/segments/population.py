@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from repoint.clock import system_clock
 from repoint.db import Database
+from repoint.db.embedded import dsn_of
 from repoint.resources.segments import audience, store
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,7 +29,7 @@ COLUMNS = {
 
 
 def dsn(server):
-    return f"host={server.data_dir.resolve()}/postgres user=postgres dbname=postgres"
+    return dsn_of(server.data_dir)
 
 
 def insert_endpoints(connection, app_id, endpoints):

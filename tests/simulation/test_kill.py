@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
 
 SENDERS = 6
@@ -70,7 +71,7 @@ def kill_all(server, *, with_database):
 
 def waiting(server):
     """How many messages are not settled yet."""
-    with psycopg.connect(f"host={server.data_dir}/postgres user=postgres dbname=postgres") as connection:
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
         return connection.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
 

@@ -13,6 +13,7 @@ from repoint.bindings.functions import Functions
 from repoint.bindings.topics import TopicError, Topics
 from repoint.clock import system_clock
 from repoint.db import Database
+from repoint.db.embedded import dsn_of
 from repoint.sealing import Seal
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_TWO_WAY, SMS
@@ -25,7 +26,7 @@ def publish(server, topic, message=SMS):
 
     async def act():
         db, seal = (
-            Database(f"host={server.data_dir}/postgres user=postgres dbname=postgres"),
+            Database(dsn_of(server.data_dir)),
             Seal.from_settings("", server.data_dir),
         )
         await db.open()

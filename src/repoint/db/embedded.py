@@ -26,6 +26,19 @@ STOP_SECONDS = 60
 DATABASE = "postgres"
 
 
+def socket_folder(folder: Path) -> Path:
+    """Where a server's socket is: with its data or, as a socket's path must be short, in a private folder in /tmp."""
+    if len(str(folder)) <= SOCKET_PATH_MAX:
+        return folder
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"repoint-{os.getuid()}-{digest}"
+
+
+def dsn_of(data_dir: Path) -> str:
+    """How to reach the server of a data directory."""
+    return f"host={socket_folder(data_dir.resolve() / 'postgres')} user=postgres dbname={DATABASE}"
+
+
 class EmbeddedPostgres:
     """Starts, finds again and stops the server of one data directory."""
 
@@ -50,14 +63,14 @@ class EmbeddedPostgres:
             fcntl.flock(self._use, fcntl.LOCK_SH)
             self._server = get_server(self.folder, cleanup_mode=None, start=False)
             self._server.ensure_pgdata_inited()
-            socket_folder = self._socket_folder()
-            self._forget_dead_postmaster(socket_folder)
+            sockets = self._socket_folder()
+            self._forget_dead_postmaster(sockets)
             if self._control("status") != 0:
-                self._configure(socket_folder)
+                self._configure(sockets)
                 log = str(self.folder / "server.log")
                 if self._control("start", "-w", "-t", str(START_SECONDS), "-l", log) != 0:
                     raise RuntimeError(f"PostgreSQL did not start: see {log}")
-        return f"host={socket_folder} user=postgres dbname={DATABASE}"
+        return dsn_of(self.folder.parent)
 
     def stop(self) -> None:
         """Leave; stops the server if nobody else is using it."""
@@ -104,14 +117,12 @@ class EmbeddedPostgres:
         ).returncode
 
     def _socket_folder(self) -> Path:
-        """Inside the data directory; a Unix socket's path is short, so a deep one gets a private folder in /tmp."""
-        if len(str(self.folder)) <= SOCKET_PATH_MAX:
-            return self.folder
-        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"repoint-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if self._server.system_user:
-            os.chown(folder, pwd.getpwnam(self._server.system_user).pw_uid, -1)
+        """The folder of the socket, made if it is not the data directory's own."""
+        folder = socket_folder(self.folder)
+        if folder != self.folder:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if self._server.system_user:
+                os.chown(folder, pwd.getpwnam(self._server.system_user).pw_uid, -1)
         return folder
 
     def _configure(self, socket_folder: Path) -> None:
