@@ -137,7 +137,7 @@ def serve(settings: Settings) -> int:
                 for number in range(1, settings.api_processes + 1)
             ]
             workers = [
-                Process(f"worker-{number}", lambda life: worker_process(installation, life))
+                Process(f"worker-{number}", lambda life: worker_process(installation, life), niceness=5)
                 for number in range(1, settings.workers + 1)
             ]
             if settings.bounce_domain and settings.bounce_smtp_port:

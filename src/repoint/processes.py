@@ -35,10 +35,14 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A child to run: its name and its work, which ends when `Life.stopping` is set."""
+    """A child to run: its name and its work, which ends when `Life.stopping` is set.
+
+    `niceness` is how far it gives way to the others while there is not CPU enough for all.
+    """
 
     name: str
     run: Callable[[Life], Awaitable[None]]
+    niceness: int = 0
 
 
 class Supervisor:
@@ -93,6 +97,7 @@ class Supervisor:
             signal.signal(name, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         gc.set_threshold(*GC_THRESHOLDS)
+        os.nice(process.niceness)
         try:
             uvloop.run(live(process.run, self._say_ready, self._lifeline[0]))
         except Exception:
