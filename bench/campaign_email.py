@@ -98,6 +98,7 @@ def workers(count: int, installation: Installation, port: int) -> Iterator[list[
     data = str(installation.settings.data_dir)
     url = f"smtp://127.0.0.1:{port}?starttls=never&messages_per_connection_max=1000000&connections_max=8"
     command = [REPOINT, "work", "--data-dir", data, "--log-level", "warning", "--smtp-url", url]
+    command += ["--public-url", "https://t.example.com"]  # an open pixel, and all three links tracked
     if os.environ.get("BENCH_PROFILE"):
         command = [sys.executable, "-m", "cProfile", "-o", f"build/worker-{os.getpid()}.prof", *command]
     started = [

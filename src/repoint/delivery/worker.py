@@ -3,7 +3,7 @@
 Two lanes share it. Direct messages come from the outbox, as many as are due, in batches; slices of large activities
 come one after the other, the next being prepared while one is on the wire.
 
-Its loops are the second of the two places with a broad `except`: one message's bug must not stop the others.
+Its loops are among the few places with a broad `except`: one message's bug must not stop the others.
 """
 
 import asyncio

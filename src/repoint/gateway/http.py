@@ -1,6 +1,6 @@
 """One API request: read, verify, route, check, call, answer.
 
-`handle` is the first hop of every walk through the code. It is one of the two places with a broad `except`: whatever
+`handle` is the first hop of every walk through the code. It is one of the few places with a broad `except`: whatever
 goes wrong behind it is logged with the request's id and answered as an error that AWS's SDKs know.
 """
 
