@@ -226,6 +226,21 @@ def test_a_campaign_that_is_deleted_stops_sending(app):
     assert counts["SENT"] + counts["STOPPED"] == 100
 
 
+def test_who_opts_out_while_it_is_being_sent_gets_nothing(app):
+    app.put_many(40)
+    campaign = app.campaign(Limits={"MessagesPerSecond": 10})
+    eventually(lambda: len(app.received()) >= 2)
+    app.put("e00039", OptOut="ALL")
+    [activity] = app.finished(campaign)
+
+    assert (activity["TotalEndpointCount"], activity["SuccessfulEndpointCount"]) == (40, 39)
+    assert "e00039" not in app.received()
+    assert app.ask("SELECT count(*) FROM event WHERE app_id = %s AND endpoint_id = 'e00039'", [app.id]) == [(0,)]
+    assert app.ask(
+        "SELECT state, status_message FROM message WHERE app_id = %s AND endpoint_id = 'e00039'", [app.id]
+    ) == [("STOPPED", "ENDPOINT_OPT_OUT")]
+
+
 def test_what_is_left_at_the_end_of_the_maximum_duration_expires(app):
     app.put_many(60)
     campaign = app.campaign(Limits={"MessagesPerSecond": 5, "MaximumDuration": 60})

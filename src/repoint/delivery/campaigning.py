@@ -1,6 +1,7 @@
 """What a campaign's messages have besides what all have: rules at the time of sending, and events of their own.
 
-The audience was selected by these rules; but a campaign may take hours to send, and quiet time may have begun since.
+The audience was selected by these rules; but a campaign may take hours to send, and quiet time may have begun since,
+or a recipient have opted out.
 """
 
 from collections.abc import Mapping
@@ -26,12 +27,18 @@ SEND_STATUS = {
     DeliveryStatus.DUPLICATE: "DUPLICATE_ADDRESS",
 }
 REASONS = frozenset({"EXPIRED", "QUIET_TIME"})
+OPTED_OUT = "ENDPOINT_OPT_OUT"
 
 
 def reason_to_stop(shared: Mapping[str, Any], endpoint: Endpoint | None, now: datetime) -> str | None:
-    """Why a message of a campaign must not be sent now, in the words of campaign_send_status; None when it may."""
+    """Why a message of a campaign must not be sent now, in the words of campaign_send_status; None when it may.
+
+    Who opts out is skipped in silence, as campaigns of Pinpoint do: for that there is no such word.
+    """
     if "CampaignId" not in shared:
         return None
+    if endpoint is not None and endpoint.is_opted_out:
+        return OPTED_OUT
     if shared.get("ExpiresAt") and now.timestamp() >= shared["ExpiresAt"]:
         return "EXPIRED"
     if shared.get("QuietTime") and endpoint is not None:

@@ -119,7 +119,7 @@ def stop_if_endpoint_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 
 def stop_if_campaign_forbids(_: Workshop, delivery: Delivery) -> Outcome | None:
-    """A campaign's run has an end, and its recipients may have quiet time by now."""
+    """A campaign's run has an end, and its recipients may have opted out or have quiet time by now."""
     reason = campaigning.reason_to_stop(delivery.plan.shared, delivery.endpoint, delivery.now)
     return stopped(400, reason) if reason else None
 
@@ -358,6 +358,8 @@ def events_of(delivery: Delivery, now: datetime) -> list[Event]:
 
 def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
     assert delivery.outcome is not None
+    if delivery.outcome.is_stopped and delivery.outcome.status_message == campaigning.OPTED_OUT:
+        return []
     context = delivery.client_context or campaigning.context_of(delivery.endpoint)
     told = campaigning.send_events(delivery.row, delivery.plan.shared, delivery.outcome, context, now)
     return told if told and delivery.outcome.is_stopped else [*told, *_channel_events(delivery, now)]
