@@ -26,6 +26,7 @@ async def keep_house(db: Database, now: datetime, *, event_days: int, message_da
             await drop_partitions(connection, now - timedelta(days=event_days))
             await _trim_ledger(connection, now - timedelta(days=message_days))
             await _trim_drops(connection, now - timedelta(days=message_days))
+            await _trim_receipts(connection, now - timedelta(days=message_days))
             await _trim_metrics(connection, now - timedelta(days=event_days))
             await _purge_apps(connection)
             await _purge_segments(connection)
@@ -65,6 +66,18 @@ async def _trim_drops(connection: Connection, before: datetime) -> None:
                    FROM app_purge p JOIN campaign_drop d USING (app_id)
                    LIMIT %(rows)s)""",
             {"before": before, "rows": SLICE_ROWS_MAX},
+        )
+        if cursor.rowcount < SLICE_ROWS_MAX:
+            break
+
+
+async def _trim_receipts(connection: Connection, before: datetime) -> None:
+    """What was reported of messages is known as long as they are: nothing older can come again."""
+    while True:
+        cursor = await connection.execute(
+            """DELETE FROM receipt WHERE (message_id, event_type, report_id) IN (
+                   SELECT message_id, event_type, report_id FROM receipt WHERE received_at < %s LIMIT %s)""",
+            [before, SLICE_ROWS_MAX],
         )
         if cursor.rowcount < SLICE_ROWS_MAX:
             break
