@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from bench.smtp import find, sink
+from bench.smtp import reference, sink
 from repoint.config import Settings
 from repoint.main import Installation
 from repoint.resources.call import Server, new_id
@@ -139,16 +138,6 @@ async def campaign(server: Server) -> dict[str, float]:
     return {"selecting": selected - started, "all": ended - started}
 
 
-def reference(port: int, size: int) -> float | None:
-    program = find("smtp-source")
-    if program is None:
-        return None
-    command = [program, "-d", "-s", "10", "-l", str(size), "-m", str(MESSAGES), f"127.0.0.1:{port}"]
-    started = time.perf_counter()
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return MESSAGES / (time.perf_counter() - started) if not re.search("fatal", done.stderr) else None
-
-
 def cpu_seconds(processes: list[psutil.Process]) -> float:
     """What these and their children have used so far."""
     family = [one for process in processes for one in (process, *process.children(recursive=True))]
@@ -193,7 +182,7 @@ def run() -> list[dict[str, Any]]:
             for count in WORKERS:
                 with sink() as (port, is_real):
                     measured = asyncio.run(measure(installation, port, count))
-                    theirs = reference(port, SIZE) if is_real else None
+                    theirs = reference(port, SIZE, MESSAGES) if is_real else None
                 asyncio.run(tidy(installation))
                 value = MESSAGES / measured["all"]
                 results.append(

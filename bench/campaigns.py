@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import psycopg
 
 from bench import campaign_email
 from bench.campaign_email import APP, HTML, SIZE, TEXT, WORKERS, workers
-from bench.smtp import find, sink
+from bench.smtp import reference, sink
 from repoint import operations
 from repoint.config import Settings
 from repoint.main import Installation
@@ -124,17 +123,6 @@ async def tidy(installation: Installation) -> None:
     await campaign_email.tidy(installation)
 
 
-def reference(port: int, messages: int) -> float | None:
-    """smtp-source with as many messages of the same size, in messages a second."""
-    program = find("smtp-source")
-    if program is None:
-        return None
-    command = [program, "-d", "-s", "10", "-l", str(SIZE), "-m", str(messages), f"127.0.0.1:{port}"]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return messages / (time.perf_counter() - started)
-
-
 def run() -> list[dict[str, Any]]:
     results = []
     with tempfile.TemporaryDirectory(prefix="repoint-bench-") as folder:
@@ -144,7 +132,7 @@ def run() -> list[dict[str, Any]]:
             for count in WORKERS:
                 with sink() as (port, is_real):
                     found = asyncio.run(measure(installation, port, count))
-                    theirs = reference(port, found.messages) if is_real else None
+                    theirs = reference(port, SIZE, found.messages) if is_real else None
                 asyncio.run(tidy(installation))
                 results.append(_result(found, count, theirs))
         finally:

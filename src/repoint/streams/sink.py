@@ -45,3 +45,16 @@ def waves(records: Sequence[StreamRecord]) -> list[list[StreamRecord]]:
             found.append([])
         found[number].append(record)
     return found
+
+
+def parts(records: Sequence[StreamRecord], count_max: int, bytes_max: int) -> list[list[StreamRecord]]:
+    """Records in order, in groups within limits of number and size."""
+    found: list[list[StreamRecord]] = [[]]
+    size = 0
+    for record in records:
+        if found[-1] and (len(found[-1]) == count_max or size + len(record.data) > bytes_max):
+            found.append([])
+            size = 0
+        found[-1].append(record)
+        size += len(record.data)
+    return found

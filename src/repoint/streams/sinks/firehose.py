@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from repoint.streams.sink import SinkError, StreamRecord, waves
+from repoint.streams.sink import SinkError, StreamRecord, parts, waves
 
 RECORDS_MAX = 500
 CALL_BYTES_MAX = 3 * 1024 * 1024
@@ -29,26 +29,17 @@ class FirehoseSink:
             SinkError: with the first refusal's code and text.
         """
         for wave in waves(records):
-            await asyncio.to_thread(self._put_all, wave)
+            for part in parts(wave, RECORDS_MAX, CALL_BYTES_MAX):
+                await asyncio.to_thread(self._put, part)
 
     async def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
 
-    def _put_all(self, wave: Sequence[StreamRecord]) -> None:
-        batch: list[dict[str, bytes]] = []
-        size = 0
-        for record in wave:
-            if batch and (len(batch) == RECORDS_MAX or size + len(record.data) > CALL_BYTES_MAX):
-                self._put(batch)
-                batch, size = [], 0
-            batch.append({"Data": record.data})
-            size += len(record.data)
-        self._put(batch)
-
-    def _put(self, batch: list[dict[str, bytes]]) -> None:
+    def _put(self, records: Sequence[StreamRecord]) -> None:
+        entries = [{"Data": record.data} for record in records]
         try:
-            answer = self._client.put_record_batch(DeliveryStreamName=self._name, Records=batch)
+            answer = self._client.put_record_batch(DeliveryStreamName=self._name, Records=entries)
         except (BotoCoreError, ClientError) as error:
             raise SinkError(f"{self._arn}: {error}") from error
         refused = next((one for one in answer["RequestResponses"] if one.get("ErrorCode")), None)

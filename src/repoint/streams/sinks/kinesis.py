@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from repoint.streams.sink import SinkError, StreamRecord, waves
+from repoint.streams.sink import SinkError, StreamRecord, parts, waves
 
 RECORDS_MAX = 500
 CALL_BYTES_MAX = 4 * 1024 * 1024
@@ -46,16 +46,3 @@ class KinesisSink:
         refused = next((one for one in answer["Records"] if one.get("ErrorCode")), None)
         if refused is not None:
             raise SinkError(f"{self._arn}: {refused['ErrorCode']}: {refused.get('ErrorMessage', '')}")
-
-
-def parts(records: Sequence[StreamRecord], count_max: int, bytes_max: int) -> list[list[StreamRecord]]:
-    """Records in order, in groups within limits of number and size."""
-    found: list[list[StreamRecord]] = [[]]
-    size = 0
-    for record in records:
-        if found[-1] and (len(found[-1]) == count_max or size + len(record.data) > bytes_max):
-            found.append([])
-            size = 0
-        found[-1].append(record)
-        size += len(record.data)
-    return found
