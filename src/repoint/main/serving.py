@@ -1,0 +1,85 @@
+"""`repoint serve` and `repoint work`: which processes run, and under whose care."""
+
+import contextlib
+import socket
+import sys
+from typing import Any
+
+import uvloop
+
+from repoint.config import Settings, reachable
+from repoint.main.api import api_process
+from repoint.main.installation import Installation
+from repoint.main.workers import bounce_process, worker_process
+from repoint.metrics import prepare_metrics
+from repoint.processes import Process, Supervisor, live, settle_garbage
+from repoint.resources import keys
+
+
+def serve(settings: Settings) -> int:
+    """`repoint serve`: the API and the workers, until told to stop; returns the exit status."""
+    installation = Installation.open(settings)
+    try:
+        prepare_metrics(settings.data_dir / "metrics")
+        uvloop.run(_announce_first_key(installation))
+        with reserve_port(settings.host, settings.port) as port:
+            installation.settings = reachable(settings, port)
+            api = [
+                Process(f"api-{number}", lambda life: api_process(installation, port, life))
+                for number in range(1, settings.api_processes + 1)
+            ]
+            workers = [
+                Process(f"worker-{number}", lambda life: worker_process(installation, life), niceness=5)
+                for number in range(1, settings.workers + 1)
+            ]
+            if settings.bounce_domain and settings.bounce_smtp_port:
+                workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
+            supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
+    finally:
+        installation.close()
+
+
+def work(settings: Settings) -> int:
+    """`repoint work`: one worker in this process, for a server elsewhere on the same database."""
+    installation = Installation.open(settings)
+    try:
+        prepare_metrics(settings.data_dir / "metrics")
+        settle_garbage()
+        uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
+    finally:
+        installation.close()
+    return 0
+
+
+async def _announce_first_key(installation: Installation) -> None:
+    """Make the administrator's key at the first start, and show it, once."""
+    async with installation.server() as server:
+        key = await keys.create_first_key(server.db, server.seal, now=server.clock())
+    if key is not None:
+        lines = [
+            "A first access key, for the administrator. It is shown this once:",
+            f"  export AWS_ACCESS_KEY_ID={key.access_key_id}",
+            f"  export AWS_SECRET_ACCESS_KEY={key.secret}",
+        ]
+        print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def reserve_port(host: str, port: int) -> Any:
+    """The port, held by this process so that API processes can come and go on it; 0 becomes a free one.
+
+    Raises:
+        OSError: when somebody else listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if port:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    with socket.socket(family) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((host, port))
+        yield holder.getsockname()[1]

@@ -1,0 +1,122 @@
+"""A process that works: delivery, campaigns, jobs and streams, joined; and the one that takes bounces."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from repoint.bindings.functions import Functions
+from repoint.bindings.storage import Storage
+from repoint.bounces.smtp import take_bounces
+from repoint.config import Settings
+from repoint.db.bulk import BulkDatabase
+from repoint.delivery.pipeline import Providers
+from repoint.delivery.provider import EmailProvider
+from repoint.delivery.providers.ses import SesProvider
+from repoint.delivery.providers.smtp import SmtpProvider
+from repoint.delivery.receipts import build_receipts
+from repoint.delivery.returns import return_paths
+from repoint.delivery.routing import EmailRouter
+from repoint.delivery.worker import Worker
+from repoint.inbox.provider import InboxTextProvider
+from repoint.inbox.smtp import InboxSmtp
+from repoint.main.installation import Installation
+from repoint.metrics import Metrics
+from repoint.processes import Life
+from repoint.resources.call import Server
+from repoint.resources.campaigns.run import Scheduler
+from repoint.resources.jobs.run import Runner, run_until
+from repoint.resources.kpis.rollup import keep
+from repoint.streams.forward import Forwarder
+from repoint.streams.open import Sinks
+from repoint.wire.model import Model
+
+logger = logging.getLogger(__name__)
+
+TEXT_CHANNELS = (
+    "SMS",
+    "VOICE",
+    "GCM",
+    "APNS",
+    "APNS_SANDBOX",
+    "APNS_VOIP",
+    "APNS_VOIP_SANDBOX",
+    "ADM",
+    "BAIDU",
+)
+
+
+async def worker_process(installation: Installation, life: Life) -> None:
+    """One process that delivers."""
+    async with installation.server() as server, joined_providers(installation.settings, server) as providers:
+        paths = return_paths(server.seal, installation.settings)
+        worker = Worker(server, providers, installation.settings, metrics := Metrics(), paths)
+        async with forwarding(installation.settings, server, metrics, life.stopping):
+            scheduler = Scheduler(server, installation.settings.campaign_late_seconds).run(life.stopping)
+            jobs = run_jobs(installation, server, life.stopping)
+            await asyncio.gather(worker.run(life.ready, life.stopping), scheduler, jobs)
+
+
+@contextlib.asynccontextmanager
+async def forwarding(
+    settings: Settings, server: Server, metrics: Metrics, stopping: asyncio.Event
+) -> AsyncIterator[None]:
+    """The event streams, forwarded beside a worker's other work until `stopping`."""
+    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
+    sinks = Sinks(server, functions, settings.data_dir.resolve())
+    forwarder = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
+    counting = asyncio.create_task(keep(server.db))
+    try:
+        yield
+    finally:
+        await forwarder
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
+        await functions.close()
+
+
+def _own_url(settings: Settings) -> str:
+    """Where local functions reach this server's API; unknown when the port is chosen at start."""
+    return f"http://{settings.host}:{settings.port}" if settings.port else ""
+
+
+async def run_jobs(installation: Installation, server: Server, stopping: asyncio.Event) -> None:
+    """Imports and exports, on connections of their own, until told to stop."""
+    settings = installation.settings
+    if settings.job_concurrency:
+        bulk = BulkDatabase(installation.dsn, connections_max=settings.job_concurrency)
+        validate = Model.load().validators.shape("EndpointBatchItem")
+        runner = Runner(server, bulk, build_storage(settings), validate, stopping)
+        await run_until(runner, concurrency=settings.job_concurrency, lease_seconds=settings.lease_seconds)
+
+
+def build_storage(settings: Settings) -> Storage:
+    """The buckets, as the settings bind them."""
+    return Storage(settings.data_dir / "buckets", settings.bucket, s3_endpoint_url=settings.s3_endpoint_url)
+
+
+async def bounce_process(installation: Installation, life: Life) -> None:
+    """The process that takes bounces and abuse reports."""
+    async with installation.server() as server:
+        await take_bounces(build_receipts(server, installation.settings), installation.settings, life)
+
+
+@contextlib.asynccontextmanager
+async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[Providers]:
+    """The configured providers; what has none goes to the inbox, over SMTP where it is email."""
+    inbox = InboxSmtp(server.db, server.clock, port=settings.inbox_smtp_port)
+    urls = list(settings.smtp_url)
+    if not urls:
+        port = await inbox.start()
+        urls = [f"smtp://127.0.0.1:{port}?starttls=never"]
+        logger.warning("no SMTP relay is configured: email goes to the inbox, and nothing to the outside")
+    email: EmailProvider = SmtpProvider.from_urls(urls)
+    if settings.ses_identity:
+        email = EmailRouter(settings.ses_identity, SesProvider(), email)
+    text = InboxTextProvider(server.db, server.clock)
+    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text))
+    try:
+        yield providers
+    finally:
+        await providers.close()
+        await inbox.stop()
