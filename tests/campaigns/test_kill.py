@@ -56,8 +56,8 @@ def test_a_campaign_survives_kills_of_the_whole_server(tmp_path, sink):
         ("SENT", len(times))
     ]
     told = app.ask(
-        """SELECT document->'attributes'->>'campaign_send_status', count(*), count(DISTINCT endpoint_id) FROM event
-           WHERE event_type = '_campaign.send' GROUP BY 1 ORDER BY 1"""
+        """SELECT document->'attributes'->>'campaign_send_status', count(*), count(DISTINCT endpoint_id)
+           FROM logged_event WHERE event_type = '_campaign.send' GROUP BY 1 ORDER BY 1"""
     )
     assert told == [("HOLDOUT", len(held), len(held)), ("SUCCESS", len(times), len(times))]
     assert server.stop() == 0

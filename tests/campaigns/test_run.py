@@ -139,7 +139,10 @@ def test_events_tell_of_sends_and_of_late_drops(app):
     campaign = app.campaign(schedule={"QuietTime": {"Start": "00:00", "End": "23:59"}})
     [activity] = app.finished(campaign)
     events = dict(
-        app.ask("SELECT endpoint_id, document FROM event WHERE app_id = %s AND event_type = '_campaign.send'", [app.id])
+        app.ask(
+            "SELECT endpoint_id, document FROM logged_event WHERE app_id = %s AND event_type = '_campaign.send'",
+            [app.id],
+        )
     )
     common = {
         "campaign_id": campaign,
@@ -153,7 +156,7 @@ def test_events_tell_of_sends_and_of_late_drops(app):
     endpoint = json.loads(events["b"]["client_context"]["custom"]["endpoint"])
     assert (endpoint["ChannelType"], endpoint["User"]) == ("EMAIL", {"UserId": "u"})
     assert json.loads(events["a"]["client_context"]["custom"]["endpoint"])["OptOut"] == "NONE"
-    [(sent,)] = app.ask("SELECT document FROM event WHERE app_id = %s AND event_type = '_email.send'", [app.id])
+    [(sent,)] = app.ask("SELECT document FROM logged_event WHERE app_id = %s AND event_type = '_email.send'", [app.id])
     assert {name: sent["attributes"][name] for name in list(common)[:3]} == dict(list(common.items())[:3])
 
 
@@ -235,7 +238,7 @@ def test_who_opts_out_while_it_is_being_sent_gets_nothing(app):
 
     assert (activity["TotalEndpointCount"], activity["SuccessfulEndpointCount"]) == (40, 39)
     assert "e00039" not in app.received()
-    assert app.ask("SELECT count(*) FROM event WHERE app_id = %s AND endpoint_id = 'e00039'", [app.id]) == [(0,)]
+    assert app.ask("SELECT count(*) FROM logged_event WHERE app_id = %s AND endpoint_id = 'e00039'", [app.id]) == [(0,)]
     assert app.ask(
         "SELECT state, status_message FROM message WHERE app_id = %s AND endpoint_id = 'e00039'", [app.id]
     ) == [("STOPPED", "ENDPOINT_OPT_OUT")]
@@ -253,7 +256,8 @@ def test_what_is_left_at_the_end_of_the_maximum_duration_expires(app):
     assert running["SuccessfulEndpointCount"] < 60
     assert activity["SuccessfulEndpointCount"] == len(app.received()) < 40
     expired = app.ask(
-        "SELECT count(*) FROM event WHERE app_id = %s AND document->'attributes'->>'campaign_send_status' = 'EXPIRED'",
+        """SELECT count(*) FROM logged_event
+           WHERE app_id = %s AND document->'attributes'->>'campaign_send_status' = 'EXPIRED'""",
         [app.id],
     )
     assert expired == [(60 - len(app.received()),)]

@@ -4,7 +4,7 @@ from tests.conftest import eventually
 from tests.delivery.hostile_smtp import HostileRelay, in_thread
 from tests.delivery.selecting import email_content, is_done, put_endpoints, query, select, serving, states
 
-EVENTS = "SELECT endpoint_id, event_type, document FROM event WHERE app_id = %s ORDER BY 1, 2"
+EVENTS = "SELECT endpoint_id, event_type, document FROM logged_event WHERE app_id = %s ORDER BY 1, 2"
 
 
 def test_an_audience_is_written_down_and_sent(server, pinpoint, app_id):
@@ -102,7 +102,9 @@ def test_soft_refusals_are_tried_until_the_deadline_and_hard_ones_once(tmp_path)
             "SELECT endpoint_id, state, status_code / 100, attempts > 1 FROM message WHERE activity_id = %s ORDER BY 1",
             activity_id,
         )
-        types = query(server, "SELECT endpoint_id, event_type FROM event WHERE app_id = %s ORDER BY 1, 2", app_id)
+        types = query(
+            server, "SELECT endpoint_id, event_type FROM logged_event WHERE app_id = %s ORDER BY 1, 2", app_id
+        )
 
     assert ledger == [("e0000", "FAILED", 4, True), ("e0001", "FAILED", 5, False)]
     assert [event_type for _, event_type in types if "bounce" in event_type] == [

@@ -95,7 +95,7 @@ def events(server, message_id, count=1):
     """The log's (type, client id, document) of a message, in order; None while there are fewer than `count`."""
     with psycopg.connect(dsn_of(server.data_dir)) as connection:
         rows = connection.execute(
-            """SELECT event_type, endpoint_id, document, event_at FROM event
+            """SELECT event_type, endpoint_id, document, event_at FROM logged_event
                WHERE document::text LIKE %s ORDER BY event_id""",
             [f"%{message_id}%"],
         ).fetchall()

@@ -59,7 +59,7 @@ class Post:
     def events(self, app_id, event_type):
         with self.connection() as connection:
             rows = connection.execute(
-                """SELECT endpoint_id, event_at, document FROM event
+                """SELECT endpoint_id, event_at, document FROM logged_event
                    WHERE app_id = %s AND event_type = %s ORDER BY event_id""",
                 [app_id, event_type],
             )

@@ -9,7 +9,7 @@ import msgspec
 
 from repoint.options import INSTALLATION, run, settings_options
 from repoint.resources.call import Server
-from repoint.resources.events.reader import BEGINNING, LoggedEvent, Position, current_snapshot, read
+from repoint.resources.events.reader import BEGINNING, LoggedEvent, Position, current_snapshot, each_event, read
 from repoint.resources.events.records import record_of
 
 BATCH_EVENTS_MAX = 1_000
@@ -105,9 +105,9 @@ async def _print_from(server: Server, position: Position, app_id: str | None, sh
 
 async def _last(server: Server, app_id: str | None, event_types: tuple[str, ...], lines: int) -> list[LoggedEvent]:
     rows = await server.db.fetch_all(
-        """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document FROM event
+        """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills FROM event
            WHERE (%s::text IS NULL OR app_id = %s) AND (%s::text[] = '{}' OR event_type = ANY(%s::text[]))
            ORDER BY xid DESC, event_id DESC LIMIT %s""",
         [app_id, app_id, list(event_types), list(event_types), lines],
     )
-    return [LoggedEvent(*row) for row in reversed(rows)]
+    return list(each_event(reversed(rows)))[-lines:]

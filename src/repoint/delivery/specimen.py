@@ -1,81 +1,80 @@
-"""The events of many sent messages that differ in a few places: written once, and filled in for each.
+"""The events of many sent messages that differ in a few places: described once, and filled in for each.
 
-A specimen of the deliveries, with a mark wherever they differ, goes through `pipeline.events_of` like any other; its
-events are cut at the marks. So there is one description of an event, and a line of COPY for a message is one join.
+A specimen of the deliveries, with a mark wherever they differ, goes through `pipeline.events_of` like any other. So
+there is one description of an event, and the log holds it once, with the messages' own values beside it.
 """
 
 import operator
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
 
-import msgspec
-
 from repoint.delivery.campaigning import context_of
 from repoint.delivery.pipeline import Delivery, events_of
-from repoint.resources.events.store import copy_line, copy_text
+from repoint.resources.events.store import FILL_TAB, Event, copy_alike, fill_text
 
-# In the order of `lines`.
+ROW_EVENTS_MAX = 250  # readers take whole rows: no more than this come at once
+Values = tuple[bytes, ...]
+
+# What deliveries of one plan differ in, in the order of `_values`.
 NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response", "context")
 
 
 def write_lines(deliveries: Sequence[Delivery], now: datetime) -> list[bytes]:
-    """The lines of all the events of deliveries of one plan that were sent, and have nothing else of their own."""
-    events = Specimen(deliveries[0], now)
-    return [events.lines(delivery) for delivery in deliveries]
+    """The log's lines for deliveries of one plan that were sent, and have nothing else to tell of."""
+    marks = {name: f"mark{token_hex(12)}" for name in NAMES}
+    events = events_of(_specimen(deliveries[0], marks), now)
+    has_context = any(marks["context"] in repr(event.document) for event in events)
+    lines = []
+    for some in _cut(deliveries):
+        values = [_values(delivery, has_context=has_context) for delivery in some]
+        lines += [_line(event, marks, values) for event in events]
+    return lines
 
 
-class Specimen:
-    """The cut events of one delivery."""
-
-    def __init__(self, model: Delivery, now: datetime) -> None:
-        assert model.outcome is not None
-        marks = {name: f"mark{token_hex(12)}" for name in NAMES}
-        row = replace(
-            model.row,
-            endpoint_id=marks["endpoint_id"],
-            message_id=marks["message_id"],
-            address=marks["address"],
-        )
-        endpoint = replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None
-        rendered = {**model.rendered, "Subject": marks["subject"]}
-        outcome = replace(model.outcome, status_message=marks["response"])
-        context = marks["context"]
-        specimen = replace(
-            model, row=row, endpoint=endpoint, rendered=rendered, outcome=outcome, client_context=context
-        )
-        text = b"".join(copy_line(event) for event in events_of(specimen, now))
-        pieces = re.split(b"(" + b"|".join(mark.encode() for mark in marks.values()) + b")", text)
-        order = {mark.encode(): name for name, mark in marks.items()}
-        pattern = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces[::2])
-        self._has_context = marks["context"].encode() in pieces
-        places = operator.itemgetter(*(NAMES.index(order[piece]) for piece in pieces[1::2]))
-        self._fill: Callable[[Sequence[bytes]], bytes] = lambda values: pattern % places(values)
-
-    def lines(self, delivery: Delivery) -> bytes:
-        """The lines for one delivery."""
-        row = delivery.row
-        assert delivery.outcome is not None
-        return self._fill(
-            (
-                copy_text(row.endpoint_id).encode(),
-                _inside_json(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
-                row.message_id.encode(),
-                _inside_json(row.address),
-                _inside_json(delivery.rendered.get("Subject", "")),
-                _inside_json(delivery.outcome.status_message),
-                _inside_json(context_of(delivery.endpoint)) if self._has_context else b"",
-            )
-        )
+def _cut(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    for start in range(0, len(deliveries), ROW_EVENTS_MAX):
+        yield deliveries[start : start + ROW_EVENTS_MAX]
 
 
-SAFE = re.compile(r"[ !#-\[\]-~]*\Z")  # what stands for itself in JSON, and in COPY
+def _specimen(model: Delivery, marks: dict[str, str]) -> Delivery:
+    """A delivery with marks for values."""
+    assert model.outcome is not None
+    row = replace(
+        model.row,
+        endpoint_id=marks["endpoint_id"],
+        message_id=marks["message_id"],
+        address=marks["address"],
+    )
+    return replace(
+        model,
+        row=row,
+        endpoint=replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None,
+        rendered={**model.rendered, "Subject": marks["subject"]},
+        outcome=replace(model.outcome, status_message=marks["response"]),
+        client_context=marks["context"],
+    )
 
 
-def _inside_json(text: str) -> bytes:
-    """A value as it stands inside a JSON string inside COPY's text format; jsonb cannot hold NUL."""
-    if SAFE.match(text):
-        return text.encode()
-    return msgspec.json.encode(text.replace("\x00", ""))[1:-1].replace(b"\\", b"\\\\")
+def _values(delivery: Delivery, *, has_context: bool) -> Values:
+    row = delivery.row
+    assert delivery.outcome is not None
+    return (
+        fill_text(row.endpoint_id),
+        fill_text(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
+        row.message_id.encode(),
+        fill_text(row.address),
+        fill_text(delivery.rendered.get("Subject", "")),
+        fill_text(delivery.outcome.status_message),
+        fill_text(context_of(delivery.endpoint)) if has_context else b"",
+    )
+
+
+def _line(event: Event, marks: dict[str, str], values: Sequence[Values]) -> bytes:
+    """One event of all, with the values that it shows; the endpoint's id comes first, shown or not."""
+    shown = repr(event.document)
+    used = [number for number, name in enumerate(NAMES) if number == 0 or marks[name] in shown]
+    pick: Callable[[Values], Sequence[bytes]] = operator.itemgetter(*used, 0)  # two at least: a tuple in any case
+    fills = [FILL_TAB.join(pick(one)[:-1]) for one in values]
+    return copy_alike(event, [marks[NAMES[number]] for number in used], fills)

@@ -111,7 +111,8 @@ class Forwarder:
             self._observe_lag(stream.reader_name, 0.0)
             await asyncio.sleep(POLL_SECONDS)
             return after
-        await self._write(stream, sink, events)
+        for start in range(0, len(events), sink.records_max):
+            await self._write(stream, sink, events[start : start + sink.records_max])
         is_kept = await self._db.atomically(lambda connection: self._remember(connection, stream, after, len(events)))
         return after if is_kept else None
 
@@ -119,7 +120,7 @@ class Forwarder:
         records = [
             StreamRecord(
                 event.endpoint_id,
-                f"{int(event.xid):028}{event.event_id:028}",
+                f"{int(event.xid):026}{event.event_id:026}{event.place:04}",
                 line_of(record_of(event, self._server.account_id)),
             )
             for event in events

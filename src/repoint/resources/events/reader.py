@@ -6,10 +6,16 @@ part of the round that begins after its commit. Within a round, events go by (xi
 arrival for whoever waits for one answer before it sends the next request.
 """
 
-from collections.abc import Sequence
+import operator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final
+
+import msgspec
+from psycopg import sql
+from psycopg.rows import TupleRow
 
 from repoint.db import Connection, Database
 
@@ -29,7 +35,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """A row of the log."""
+    """An event of the log; `place` is its own among those that one row stands for."""
 
     xid: str
     event_id: int
@@ -39,6 +45,7 @@ class LoggedEvent:
     event_type: str
     event_at: datetime
     document: dict[str, Any]
+    place: int = 0
 
 
 async def current_snapshot(db: Database) -> str:
@@ -51,9 +58,10 @@ async def current_snapshot(db: Database) -> str:
 async def read(
     connection: Connection, position: Position, limit: int, *, app_id: str | None = None, pattern: str = ""
 ) -> tuple[list[LoggedEvent], Position]:
-    """The next events, at most `limit`, and the position after them. No events: the round is over, nothing is new.
+    """The next events, and the position after them. No events: the round is over, nothing is new.
 
-    Of one application only, or of all, and then only of the types that match `pattern`, a regular expression.
+    A row of the log is taken whole, however many events it stands for: once there are `limit` of them, no other is. Of
+    one application only, or of all, and then only of the types that match `pattern`, a regular expression.
     """
     of = (app_id, pattern)
     if position.target is None:
@@ -76,23 +84,12 @@ async def _late(
     connection: Connection, position: Position, xids: list[str], limit: int, of: tuple[str | None, str]
 ) -> list[LoggedEvent]:
     """Events of transactions that were open when the last round began."""
-    app_id, pattern = of
-    parameters: list[Any] = [xids, position.xid, position.event_id, position.target]
-    if app_id is None:
-        parameters.append(pattern)
-        query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
-                   document
-               FROM event WHERE xid = ANY(%s::text[]::xid8[]) AND (xid, event_id) > (%s::text::xid8, %s)
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot) AND event_type ~ %s
-               ORDER BY xid, event_id LIMIT %s"""
-    else:
-        query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
-               FROM event WHERE app_id = %s AND xid = ANY(%s::text[]::xid8[])
-                 AND (xid, event_id) > (%s::text::xid8, %s)
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
-               ORDER BY xid, event_id LIMIT %s"""
-        parameters.insert(0, app_id)
-    return _events(await (await connection.execute(query, [*parameters, limit])).fetchall())
+    condition = sql.SQL(
+        """xid = ANY(%s::text[]::xid8[]) AND (xid, event_id) > (%s::text::xid8, %s)
+           AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)"""
+    )
+    parameters = [xids, position.xid, position.event_id, position.target]
+    return await _take(connection, condition, parameters, limit, of)
 
 
 async def _newer(
@@ -103,26 +100,62 @@ async def _newer(
     first, last = position.done.split(":")[1], position.target.split(":")[1]
     is_first = int(first) > int(position.xid)
     after = (str(int(first) - 1), EVENT_ID_MAX) if is_first else (position.xid, position.event_id)
+    condition = sql.SQL(
+        """(xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
+           AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)"""
+    )
+    return await _take(connection, condition, [*after, last, position.target], limit, of)
+
+
+async def _take(
+    connection: Connection, condition: sql.Composable, parameters: Sequence[Any], limit: int, of: tuple[str | None, str]
+) -> list[LoggedEvent]:
+    """The first rows that stand for `limit` events together."""
     app_id, pattern = of
-    parameters: list[Any] = [*after, last, position.target]
     if app_id is None:
-        parameters.append(pattern)
-        query: LiteralString = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at,
-                   document
-               FROM event WHERE (xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot) AND event_type ~ %s
-               ORDER BY xid, event_id LIMIT %s"""
+        condition, more = condition + sql.SQL(" AND event_type ~ %s"), pattern
     else:
-        query = """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document
-               FROM event WHERE app_id = %s AND (xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
-                 AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
-               ORDER BY xid, event_id LIMIT %s"""
-        parameters.insert(0, app_id)
-    return _events(await (await connection.execute(query, [*parameters, limit])).fetchall())
+        condition, more = condition + sql.SQL(" AND app_id = %s"), app_id
+    rows = await connection.execute(
+        sql.SQL(
+            """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills
+               FROM (SELECT *, sum(stands_for) OVER (ORDER BY xid, event_id) - stands_for AS before
+                     FROM event WHERE {condition} ORDER BY xid, event_id LIMIT %s) AS next
+               WHERE before < %s ORDER BY xid, event_id"""
+        ).format(condition=condition),
+        [*parameters, more, limit, limit],
+    )
+    return list(each_event(await rows.fetchall()))
 
 
-def _events(rows: Sequence[Any]) -> list[LoggedEvent]:
-    return [LoggedEvent(*row) for row in rows]
+def each_event(rows: Iterable[TupleRow]) -> Iterator[LoggedEvent]:
+    """The events that rows of the log stand for; a row is LoggedEvent's members in order, and `fills`."""
+    for *row, fills in rows:
+        if fills is None:
+            yield LoggedEvent(*row)
+        else:
+            yield from _filled(LoggedEvent(*row), fills)
+
+
+PLACE = re.compile(r"%(?:%|([1-9])\$s)")
+
+
+def _filled(alike: LoggedEvent, fills: str) -> Iterator[LoggedEvent]:
+    """The events of a row whose document has places (migration 0018 says how)."""
+    numbers = [0]
+
+    def place_of(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        numbers.append(int(found[1]) - 1)
+        return "%s"
+
+    document = PLACE.sub(place_of, msgspec.json.encode(alike.document).decode())
+    pattern = f'{{"endpoint_id":"%s","document":{document}}}'
+    pick = operator.itemgetter(*numbers, 0)  # two at least: a tuple in any case
+    for place, line in enumerate(fills.split("\n")):
+        own = msgspec.json.decode(pattern % pick(line.split("\t"))[:-1])
+        yield replace(alike, endpoint_id=own["endpoint_id"], document=own["document"], place=place)
 
 
 async def load_position(connection: Connection, reader_name: str) -> Position | None:

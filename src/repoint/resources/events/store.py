@@ -38,9 +38,9 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
 
 
 async def append_lines(connection: Connection, lines: bytes) -> None:
-    """Add many events to the log, as `copy_line` wrote them, within the transaction of what they report."""
+    """Add to the log what `copy_line` and `copy_alike` wrote, within the transaction of what the events report."""
     async with connection.cursor().copy(
-        "COPY event (arrival_at, app_id, endpoint_id, event_type, event_at, document) FROM STDIN"
+        "COPY event (arrival_at, app_id, endpoint_id, event_type, event_at, document, stands_for, fills) FROM STDIN"
     ) as copy:
         await copy.write(lines)
 
@@ -53,9 +53,37 @@ def copy_line(event: Event) -> bytes:
     document = msgspec.json.encode(event.document)
     if b"\\u0000" in document:  # jsonb cannot hold it
         document = NUL.sub(rb"\1", document)
-    head = f"{event.arrival_at.isoformat()}\t{copy_text(event.app_id)}\t{copy_text(event.endpoint_id)}\t"
+    return _copy_row(event, copy_text(event.endpoint_id), document, b"1\t\\N")
+
+
+def copy_alike(event: Event, places: Sequence[str], fills: Sequence[bytes]) -> bytes:
+    """Many events that differ in some places, as one line of COPY's text format.
+
+    `places` are the strings in the event that stand for what differs; `fills` are the events' own values, an event
+    each, in the order of `places`, the endpoint's id first, as `fill_text` writes them and with `FILL_TAB` between.
+    """
+    document = msgspec.json.encode(event.document).replace(b"%", b"%%")
+    for number, place in enumerate(places, 1):
+        document = document.replace(place.encode(), b"%%%d$s" % number)
+    return _copy_row(event, "", document, b"%d\t%b" % (len(fills), FILL_NEWLINE.join(fills)))
+
+
+def _copy_row(event: Event, endpoint_id: str, document: bytes, rest: bytes) -> bytes:
+    head = f"{event.arrival_at.isoformat()}\t{copy_text(event.app_id)}\t{endpoint_id}\t"
     tail = f"{event.event_type}\t{event.event_at.isoformat()}\t"
-    return (head + tail).encode() + document.replace(b"\\", b"\\\\") + b"\n"
+    return b"%b%b\t%b\n" % ((head + tail).encode(), document.replace(b"\\", b"\\\\"), rest)
+
+
+FILL_TAB = rb"\t"  # as COPY's text format has them inside a column
+FILL_NEWLINE = rb"\n"
+PLAIN = re.compile(r"[ !#-\[\]-~]*\Z")  # what stands for itself in JSON, and in COPY
+
+
+def fill_text(text: str) -> bytes:
+    """A value as it stands inside a JSON string inside COPY's text format; jsonb cannot hold NUL."""
+    if PLAIN.match(text):
+        return text.encode()
+    return msgspec.json.encode(text.replace("\x00", ""))[1:-1].replace(b"\\", b"\\\\")
 
 
 def copy_text(value: str) -> str:
