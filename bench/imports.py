@@ -94,19 +94,14 @@ def write_json(path: Path) -> None:
 def wait(get: Any, app: str, job: str, folder: Path) -> tuple[dict[str, Any], int]:
     """The finished job, and the most memory the workers had meanwhile, in bytes."""
     peak = 0
+    ours = [one for one in psutil.process_iter(["cmdline"]) if {"serve", str(folder)} <= set(one.info["cmdline"] or ())]
     while True:
         answers = get(ApplicationId=app, JobId=job)
         answer: dict[str, Any] = answers.get("ImportJobResponse") or answers["ExportJobResponse"]
-        for process in psutil.process_iter(["cmdline", "memory_info"]):
-            if (
-                process.info["cmdline"]
-                and str(folder) in process.info["cmdline"]
-                and "serve" in process.info["cmdline"]
-            ):
-                peak = max(peak, process.info["memory_info"].rss)
+        peak = max(peak, *(one.memory_info().rss for one in ours))
         if "CompletionDate" in answer:
             return answer, peak
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def timed_import(client: Any, app: str, file_format: str, url: str, folder: Path) -> tuple[float, int]:

@@ -278,3 +278,13 @@ def test_deleting_the_application_ends_its_imports(server, pinpoint, app_id):
         eventually(lambda: run_import(pinpoint, other, put(server, f"{other}/s.csv", SAMPLE)))["JobStatus"]
         == "COMPLETED"
     )
+
+
+@pytest.mark.parametrize("value", ["plain", 'quo"te', "back\\slash", "tab\tulator", "öäü €", "\x7f", "{}[]:,'"])
+def test_a_value_is_what_its_cell_says(pinpoint, app_id, load, value):
+    cell = '"' + value.replace('"', '""') + '"'
+    job = load(f"Id,ChannelType,Address,Attributes.a,Location.City\ne,CUSTOM,x,{cell},{cell}\n")
+    found = endpoint(pinpoint, app_id, "e")
+
+    assert summary(job) == ("COMPLETED", 1, 0)
+    assert (found["Attributes"], found["Location"]["City"]) == ({"a": [value]}, value)

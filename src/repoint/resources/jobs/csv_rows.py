@@ -30,6 +30,7 @@ LEAVES = (*(f"Demographic.{name}" for name in DEMOGRAPHIC), *(f"Location.{name}"
 LISTS = {"Attributes.": "attributes", "User.UserAttributes.": "user_attributes"}
 COLUMNS_MAX = 1500
 MEMBERS_MAX = 90
+ESCAPED = [b'""', b"\\", *(bytes([code]) for code in range(32) if code not in b"\r\n")]
 Name = tuple[str, str]
 
 
@@ -83,7 +84,8 @@ class CsvTable:
 
     def names(self, kind: str) -> list[str]:
         """The attributes of a kind this file has columns for."""
-        return sorted({name[1] for name in map(_name, self.header) if name is not None and name[0] == kind})
+        found = {name[1] for name in map(_name, self.header) if name is not None and name[0] == kind}
+        return sorted(found, key=lambda name: (len(name.encode()), name))  # as jsonb orders them: it has less to sort
 
     def all_names(self) -> list[Name]:
         """All attributes this file has columns for, as (kind, name)."""
@@ -107,10 +109,11 @@ class CsvTable:
             )
         )
 
-    def items(self, blocked: Sequence[Name]) -> sql.Composed:
+    def items(self, blocked: Sequence[Name], *, is_plain: bool) -> sql.Composed:
         """The rows that are certainly fine, as import_item has them; parameter: the moment it is.
 
-        Rows with a `blocked` name, for which the application has no room, are not.
+        Rows with a `blocked` name, for which the application has no room, are not. With `is_plain` (see `is_plain`), no
+        cell has a character that JSON escapes.
         """
         return sql.SQL(
             """INSERT INTO import_item (line, endpoint_id, given_id, has_id, removes, channel_type, address,
@@ -129,24 +132,28 @@ class CsvTable:
             opt_out=self._cell("OptOut"),
             effective=self._cell("EffectiveDate"),
             user=self._cell("User.UserId"),
-            attributes=self._lists("Attributes."),
-            user_attributes=self._lists("User.UserAttributes."),
+            attributes=self._lists("Attributes.", is_plain=is_plain),
+            user_attributes=self._lists("User.UserAttributes.", is_plain=is_plain),
             metrics=built([(name, number(self._cell(f"Metrics.{name}"))) for name in self.names("metrics")]),
-            demographic=self._leaves("Demographic."),
-            location=self._leaves("Location."),
+            demographic=self._leaves("Demographic.", is_plain=is_plain),
+            location=self._leaves("Location.", is_plain=is_plain),
             fine=sql.SQL(" AND ").join(self._conditions(blocked)),
         )
 
-    def _lists(self, prefix: str) -> sql.Composable:
-        return built([(name, listed(self._cells(prefix + name))) for name in self.names(LISTS[prefix])])
+    def _lists(self, prefix: str, *, is_plain: bool) -> sql.Composable:
+        return built(
+            [(name, listed(self._cells(prefix + name), is_plain=is_plain)) for name in self.names(LISTS[prefix])]
+        )
 
-    def _leaves(self, prefix: str) -> sql.Composable:
+    def _leaves(self, prefix: str, *, is_plain: bool) -> sql.Composable:
         columns = [column for column in self.header if column.startswith(prefix) and column in LEAVES]
         return built(
             [
                 (
                     column.removeprefix(prefix),
-                    number(self._cell(column)) if column in COORDINATES else text(self._cell(column)),
+                    number(self._cell(column))
+                    if column in COORDINATES
+                    else text(self._cell(column), is_plain=is_plain),
                 )
                 for column in columns
             ]
@@ -224,17 +231,22 @@ def any_given(cells: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(one) for one in cells))
 
 
-def listed(cells: Sequence[sql.Composable]) -> sql.Composable:
+def is_plain(content: bytes) -> bool:
+    """Whether no cell of these bytes of CSV can have a character that JSON escapes; a handful of quick searches."""
+    return not any(one in content for one in ESCAPED)
+
+
+def listed(cells: Sequence[sql.Composable], *, is_plain: bool) -> sql.Composable:
     """A list attribute as JSON text: its cells that are there, or NULL if none is."""
     if len(cells) == 1:
-        return sql.SQL("'[' || to_json({})::text || ']'").format(cells[0])
+        return sql.SQL("'[' || {} || ']'").format(text(cells[0], is_plain=is_plain))
     present = sql.SQL(", ").join(cells)
     return sql.SQL("nullif(array_to_json(array_remove(ARRAY[{}], NULL))::text, '[]')").format(present)
 
 
-def text(one: sql.Composable) -> sql.Composable:
+def text(one: sql.Composable, *, is_plain: bool) -> sql.Composable:
     """A cell as JSON text, or NULL."""
-    return sql.SQL("to_json({})::text").format(one)
+    return sql.SQL("'\"' || {} || '\"'" if is_plain else "to_json({})::text").format(one)
 
 
 def number(one: sql.Composable) -> sql.Composable:

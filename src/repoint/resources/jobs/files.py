@@ -1,9 +1,11 @@
 """Files as they are stored: which of them a job is for, the pieces they are done in, and a piece's lines."""
 
 import asyncio
+import itertools
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from repoint.bindings.storage import Place, Storage, StoredObject
 from repoint.resources.jobs.rows import FileError
@@ -11,7 +13,9 @@ from repoint.resources.jobs.store import Piece
 
 FILE_BYTES_MAX = 1_073_741_824
 UNPACKED_BYTES_MAX = 32 * FILE_BYTES_MAX
-PIECE_BYTES = 32 * 1024 * 1024
+PIECE_BYTES_MAX = 32 * 1024 * 1024
+PIECE_BYTES_MIN = 4 * 1024 * 1024
+PIECES_LEFT = 8
 CHUNK_BYTES = 8 * 1024 * 1024
 LINE_BYTES_MAX = 1024 * 1024
 UNPACK_BYTES = 1024 * 1024
@@ -51,27 +55,47 @@ async def plan_pieces(storage: Storage, place: Place, file_format: str, job_id: 
     if not found:
         raise FileError(f"there is no {file_format} file at {place.url}")
     pieces: list[Piece] = []
+    left = sum(one.size for one in found)
     for one in found:
-        pieces += await _pieces_of(storage, place.bucket, one, job_id, len(pieces))
+        pieces += await _pieces_of(storage, place.bucket, one, _Planned(job_id, len(pieces), left))
+        left -= one.size
         if len(pieces) > PIECES_MAX:
-            raise FileError(f"{place.url}: more than {PIECES_MAX} pieces of {PIECE_BYTES} bytes")
+            raise FileError(f"{place.url}: more than {PIECES_MAX} pieces of up to {PIECE_BYTES_MAX} bytes")
     return pieces
 
 
-async def _pieces_of(storage: Storage, bucket: str, one: StoredObject, job_id: str, number: int) -> list[Piece]:
+class _Planned(NamedTuple):
+    """How far a job has been planned: the next piece's number, and the bytes that are left."""
+
+    job_id: str
+    number: int
+    bytes_left: int
+
+
+def _bounds(size: int, bytes_left: int) -> list[int]:
+    """Where a plain file's pieces begin: smaller towards a job's end, so that all workers come to it together."""
+    bounds, begin = [0], 0
+    while True:
+        begin += min(PIECE_BYTES_MAX, max(PIECE_BYTES_MIN, (bytes_left - begin) // PIECES_LEFT))
+        if begin >= size:
+            return bounds
+        bounds.append(begin)
+
+
+async def _pieces_of(storage: Storage, bucket: str, one: StoredObject, planned: _Planned) -> list[Piece]:
     head = b"".join([part async for part in storage.read(Place(bucket, one.key), 0, min(2, one.size))])
     is_gzip = head == GZIP
     too_large = f"is larger than {FILE_BYTES_MAX} bytes" if one.size > FILE_BYTES_MAX else None
-    bounds = [0] if is_gzip or too_large else list(range(0, max(1, one.size), PIECE_BYTES))
+    bounds = [0] if is_gzip or too_large else _bounds(one.size, planned.bytes_left)
     return [
         Piece(
-            job_id=job_id,
-            piece=number + index,
+            job_id=planned.job_id,
+            piece=planned.number + index,
             key=one.key,
             e_tag=one.e_tag,
             file_bytes=one.size,
             begins_at=begin,
-            ends_at=one.size if is_gzip else min(one.size, begin + PIECE_BYTES),
+            ends_at=end,
             is_gzip=is_gzip,
             status="FAILED" if too_large else "WAITING",
             read_to=begin,
@@ -81,7 +105,7 @@ async def _pieces_of(storage: Storage, bucket: str, one: StoredObject, job_id: s
             failures=[],
             reason=too_large,
         )
-        for index, begin in enumerate(bounds)
+        for index, (begin, end) in enumerate(itertools.pairwise([*bounds, one.size]))
     ]
 
 

@@ -100,21 +100,17 @@ def sort_out(lines: Sequence[bytes], *, blocked: frozenset[tuple[str, str]] = fr
             assert user.UserId is not None
             done.users.append((position, user.UserId))
             continue
-        given = {
-            "attributes": row.Attributes,
-            "metrics": row.Metrics,
-            "user_attributes": user.UserAttributes if user is not None else None,
-        }
-        if not _is_plain(line, row) or (blocked and not blocked.isdisjoint(_names(given))):
+        attributes, metrics, users = row.Attributes or {}, row.Metrics or {}, (user and user.UserAttributes) or {}
+        if not _is_plain(line, row) or (blocked and not blocked.isdisjoint(_names(attributes, metrics, users))):
             done.slow.append(position)
             continue
-        removes = any(values and (None in values.values() or [] in values.values()) for values in given.values())
+        removes = not (all(attributes.values()) and all(users.values())) or None in metrics.values()
         if removes:
-            done.names.update(_names(given))
+            done.names.update(_names(attributes, metrics, users))
         else:
-            for kind, values in given.items():
-                if values:
-                    seen[kind].update(values)
+            seen["attributes"].update(attributes)
+            seen["metrics"].update(metrics)
+            seen["user_attributes"].update(users)
         endpoint_id = row.Id.lower().encode() if row.Id else b""
         body = _with_nulls(row) if removes else line
         done.copied.append(b"%d\x02%b\x02%b\x02%b\n" % (position, endpoint_id, b"t" if removes else b"f", body))
@@ -122,14 +118,12 @@ def sort_out(lines: Sequence[bytes], *, blocked: frozenset[tuple[str, str]] = fr
     return done
 
 
-def _names(given: Mapping[str, Mapping[str, Any] | None]) -> set[tuple[str, str]]:
+def _names(
+    attributes: Mapping[str, Any], metrics: Mapping[str, Any], user_attributes: Mapping[str, Any]
+) -> set[tuple[str, str]]:
     """The names that get a value; one that is removed needs no room."""
-    return {
-        (kind, name)
-        for kind, values in given.items()
-        for name, value in (values or {}).items()
-        if value not in (None, [])
-    }
+    given = {"attributes": attributes, "metrics": metrics, "user_attributes": user_attributes}
+    return {(kind, name) for kind, values in given.items() for name, value in values.items() if value not in (None, [])}
 
 
 def _is_user_alone(row: Row, user: RowUser) -> bool:

@@ -14,7 +14,7 @@ from repoint.resources.endpoints.merge import EndpointUpdate, merge_unlocked
 from repoint.resources.endpoints.names import add_names, load_names
 from repoint.resources.endpoints.store import fold
 from repoint.resources.jobs import members, store
-from repoint.resources.jobs.csv_rows import CsvTable, Name
+from repoint.resources.jobs.csv_rows import CsvTable, Name, is_plain
 from repoint.resources.jobs.files import Chunk
 from repoint.resources.jobs.json_rows import sort_out
 from repoint.resources.jobs.rows import (
@@ -100,7 +100,7 @@ async def load(one: Import, piece: store.Piece, chunk: Chunk) -> int:
         if one.table is not None and one.table.is_users:
             _name_users(rows)
         else:
-            await create_items(connection)
+            await create_items(connection, one.app_id)
             await (_stage_json(connection, one, rows) if one.table is None else _stage_csv(connection, one, rows))
             await (_register(connection, one, rows) if one.registers else _recognise(connection, one, rows))
         if one.segment is not None:
@@ -137,7 +137,9 @@ async def _stage_csv(connection: Connection, one: Import, rows: Rows) -> None:
     table = one.table
     assert table is not None
     await connection.execute(table.stage())
-    if not await _copy_as_it_is(connection, table, rows):
+    content = b"\n".join(line for _, line in rows.rows) + b"\n"
+    is_copied = await _copy_as_it_is(connection, table, rows, content)
+    if not is_copied:
         await _copy_cells(connection, table, rows)
     blocked: Sequence[Name] = ()
     known = await _known_names(one)
@@ -146,17 +148,17 @@ async def _stage_csv(connection: Connection, one: Import, rows: Rows) -> None:
         row = await (await connection.execute(table.used(unknown))).fetchone()
         assert row is not None
         blocked = await _add_names(one, [name for name, is_used in zip(unknown, row, strict=True) if is_used])
-    cursor = await connection.execute(table.items(blocked), [one.call.now()])
+    items = table.items(blocked, is_plain=is_copied and is_plain(content))
+    cursor = await connection.execute(items, [one.call.now()])
     if cursor.rowcount < len(rows.rows):
         found = await (await connection.execute("SELECT line FROM import_item")).fetchall()
         rows.slow.update(set(range(1, len(rows.rows) + 1)) - {line for (line,) in found})
 
 
-async def _copy_as_it_is(connection: Connection, table: CsvTable, rows: Rows) -> bool:
+async def _copy_as_it_is(connection: Connection, table: CsvTable, rows: Rows, content: bytes) -> bool:
     """Let PostgreSQL parse the file; False when it refuses, or sees other rows than there are lines."""
     if any(line.startswith(b"\\.") for _, line in rows.rows):  # before version 18, the end of the data
         return False
-    content = b"\n".join(line for _, line in rows.rows) + b"\n"
     await connection.execute("SAVEPOINT staged")
     try:
         async with connection.cursor() as cursor:
@@ -335,7 +337,7 @@ def _read(one: Import, rows: Rows, positions: Iterable[int]) -> Iterable[tuple[i
 async def _known(connection: Connection, app_id: str, ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
     """Addresses and users of those of these endpoints that are there."""
     cursor = await connection.execute(
-        "SELECT endpoint_id, address, user_id FROM endpoint WHERE app_id = %s AND endpoint_id = ANY(%s)",
+        "SELECT endpoint_id, address, user_id FROM endpoint WHERE app_id = (SELECT %s::text) AND endpoint_id = ANY(%s)",
         [app_id, list(ids)],
     )
     return {endpoint_id: (address, user_id) for endpoint_id, address, user_id in await cursor.fetchall()}

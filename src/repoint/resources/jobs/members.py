@@ -48,17 +48,17 @@ async def recognise(connection: Connection, to: MemberSet) -> list[int]:
     cursor = await connection.execute(
         """WITH found AS MATERIALIZED (
                SELECT i.line, e.endpoint_id FROM import_item i
-               JOIN endpoint e ON e.app_id = %s AND e.endpoint_id = i.endpoint_id WHERE i.has_id
+               JOIN endpoint e ON e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id WHERE i.has_id
                UNION ALL
                SELECT i.line, e.endpoint_id FROM import_item i
-               JOIN endpoint e ON e.app_id = %s AND e.address = i.address AND e.channel_type = i.channel_type
+               JOIN endpoint e ON e.app_id = i.app_id AND e.address = i.address AND e.channel_type = i.channel_type
                WHERE NOT i.has_id
            ), members AS (
                INSERT INTO segment_member (app_id, segment_id, version, endpoint_id)
                SELECT DISTINCT %s, %s, %s::int, endpoint_id FROM found ON CONFLICT DO NOTHING
            )
            SELECT line FROM import_item WHERE line NOT IN (SELECT line FROM found) ORDER BY line""",
-        [to.app_id, to.app_id, *to],
+        to,
     )
     return [line for (line,) in await cursor.fetchall()]
 

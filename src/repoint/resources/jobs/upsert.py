@@ -5,13 +5,17 @@ are inserted and known ones merged; then, under one lock for the application's i
 former holders and users' attributes are shared. Only there a chunk looks at other endpoints, so it sees what another
 import committed meanwhile. Rows these sets cannot express (an Id twice in a chunk, a full user, an endpoint that wakes
 up at its old address …) are left over, for `endpoints.merge` to do one by one.
+
+No statement here compares an endpoint's app_id with a constant: of an application that is newer than the table's
+statistics PostgreSQL would expect no row at all, and read all its endpoints for each row of the chunk. It is a column
+of import_item to join with, or `(SELECT …)`, which the planner knows nothing of.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg import AsyncCursor
+from psycopg import AsyncCursor, sql
 from psycopg.rows import TupleRow
 
 from repoint.db import Connection
@@ -57,15 +61,15 @@ class Upsert:
     suspicious: int = 0
 
 
-async def create_items(connection: Connection) -> None:
+async def create_items(connection: Connection, app_id: str) -> None:
     """The table of rows that are certainly fine; NULL is "not given"."""
     await connection.execute(
-        """CREATE TEMP TABLE import_item (
-               line int, endpoint_id text, given_id text, has_id boolean, removes boolean, channel_type text,
-               address text, is_active boolean DEFAULT true, is_opted_out boolean, effective_at timestamptz,
-               user_id text, attributes jsonb, metrics jsonb, demographic jsonb, location jsonb,
-               user_attributes jsonb
-           ) ON COMMIT DROP"""
+        sql.SQL("""CREATE TEMP TABLE import_item (
+               app_id text DEFAULT {}, line int, endpoint_id text, given_id text, has_id boolean, removes boolean,
+               channel_type text, address text, is_active boolean DEFAULT true, is_opted_out boolean,
+               effective_at timestamptz, user_id text, attributes jsonb, metrics jsonb, demographic jsonb,
+               location jsonb, user_attributes jsonb
+           ) ON COMMIT DROP""").format(sql.Literal(app_id))
     )
 
 
@@ -102,15 +106,10 @@ async def _leave_related(connection: Connection, wanted: Upsert, lines: Sequence
         cursor = await connection.execute(
             """SELECT line FROM import_item i
                LEFT JOIN endpoint e ON (i.address IS NULL OR i.user_id IS NULL)
-                 AND e.app_id = %s AND e.endpoint_id = i.endpoint_id
+                 AND e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id
                WHERE i.endpoint_id = ANY(%s) OR coalesce(i.address, e.address) = ANY(%s)
                  OR coalesce(i.user_id, e.user_id) = ANY(%s)""",
-            [
-                wanted.app_id,
-                list(wanted.slow.endpoint_ids),
-                list(wanted.slow.addresses),
-                list(wanted.slow.user_ids),
-            ],
+            [list(wanted.slow.endpoint_ids), list(wanted.slow.addresses), list(wanted.slow.user_ids)],
         )
         related = [line for (line,) in await cursor.fetchall()]
         if not related:
@@ -124,10 +123,11 @@ async def _leave(connection: Connection, wanted: Upsert, lines: Sequence[int]) -
     if not lines:
         return
     cursor = await connection.execute(
-        """WITH gone AS (DELETE FROM import_item WHERE line = ANY(%s) RETURNING line, endpoint_id, address, user_id)
+        """WITH gone AS (
+               DELETE FROM import_item WHERE line = ANY(%s) RETURNING app_id, line, endpoint_id, address, user_id)
            SELECT gone.line, gone.endpoint_id, coalesce(gone.address, e.address), gone.user_id, e.user_id
-           FROM gone LEFT JOIN endpoint e ON e.app_id = %s AND e.endpoint_id = gone.endpoint_id""",
-        [list(lines), wanted.app_id],
+           FROM gone LEFT JOIN endpoint e USING (app_id, endpoint_id)""",
+        [list(lines)],
     )
     for line, endpoint_id, address, given_user, had_user in await cursor.fetchall():
         wanted.left.add(line)
@@ -172,7 +172,7 @@ async def _write(connection: Connection, wanted: Upsert) -> list[int]:
     """Insert the new, merge into the known; returns the lines that sets cannot express."""
     row = await (await connection.execute("SELECT count(*) FROM import_item")).fetchone()
     assert row is not None
-    first, second = (_update, _insert) if await _are_known(connection, wanted) else (_insert, _update)
+    first, second = (_update, _insert) if await _are_known(connection) else (_insert, _update)
     written = await first(connection, wanted)
     if written < row[0]:
         written += await second(connection, wanted)
@@ -181,18 +181,18 @@ async def _write(connection: Connection, wanted: Upsert) -> list[int]:
     cursor = await connection.execute(
         """SELECT i.line FROM import_item i WHERE NOT EXISTS (
                SELECT 1 FROM endpoint e
-               WHERE e.app_id = %s AND e.endpoint_id = i.endpoint_id AND e.request_id = %s)""",
-        [wanted.app_id, wanted.request_id],
+               WHERE e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id AND e.request_id = %s)""",
+        [wanted.request_id],
     )
     return [line for (line,) in await cursor.fetchall()]
 
 
-async def _are_known(connection: Connection, wanted: Upsert) -> bool:
+async def _are_known(connection: Connection) -> bool:
     """Whether most of these rows update, by a sample: only which statement goes first depends on it."""
     cursor = await connection.execute(
-        """SELECT count(*) FROM (SELECT endpoint_id FROM import_item LIMIT %s) AS sample
-           JOIN endpoint e ON e.app_id = %s AND e.endpoint_id = sample.endpoint_id""",
-        [SAMPLE_ROWS, wanted.app_id],
+        """SELECT count(*) FROM (SELECT app_id, endpoint_id FROM import_item LIMIT %s) AS sample
+           JOIN endpoint e USING (app_id, endpoint_id)""",
+        [SAMPLE_ROWS],
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -206,7 +206,7 @@ async def _insert(connection: Connection, wanted: Upsert) -> int:
            INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
                is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
                demographic, location, user_attributes)
-           SELECT %s, endpoint_id, given_id, 1, channel_type, address, is_active, coalesce(is_opted_out, false),
+           SELECT app_id, endpoint_id, given_id, 1, channel_type, address, is_active, coalesce(is_opted_out, false),
                floor(random() * 100)::smallint, %s, effective_at, %s, user_id,
                CASE WHEN removes THEN jsonb_strip_nulls(coalesce(attributes, '{}'))
                     ELSE coalesce(attributes, '{}') END,
@@ -221,7 +221,7 @@ async def _insert(connection: Connection, wanted: Upsert) -> int:
                OR pg_column_compression(e.user_attributes) IS NOT NULL
                OR pg_column_compression(e.metrics) IS NOT NULL OR length(e.address) > 500 AS is_suspicious
            ) SELECT count(*), count(*) FILTER (WHERE is_suspicious) FROM written""",
-        [wanted.app_id, wanted.now, wanted.request_id, SUSPICIOUS_BYTES],
+        [wanted.now, wanted.request_id, SUSPICIOUS_BYTES],
     )
     return await _counted(cursor, wanted)
 
@@ -255,7 +255,7 @@ async def _update(connection: Connection, wanted: Upsert) -> int:
                    WHEN i.removes THEN jsonb_strip_nulls(e.user_attributes || i.user_attributes)
                    ELSE e.user_attributes || i.user_attributes END
            FROM import_item i
-           WHERE e.app_id = %s AND e.endpoint_id = i.endpoint_id AND e.request_id <> %s
+           WHERE e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id AND e.request_id <> %s
              AND (i.address IS NOT NULL AND i.channel_type IS NOT NULL
                   OR i.address IS NULL AND (e.is_active OR e.address IS NULL)
                      AND (i.channel_type IS NULL OR i.channel_type = e.channel_type))
@@ -266,7 +266,7 @@ async def _update(connection: Connection, wanted: Upsert) -> int:
                OR pg_column_compression(e.user_attributes) IS NOT NULL
                OR pg_column_compression(e.metrics) IS NOT NULL OR length(e.address) > 500 AS is_suspicious
            ) SELECT count(*), count(*) FILTER (WHERE is_suspicious) FROM written""",
-        [wanted.request_id, wanted.app_id, wanted.request_id, SUSPICIOUS_BYTES],
+        [wanted.request_id, wanted.request_id, SUSPICIOUS_BYTES],
     )
     return await _counted(cursor, wanted)
 
@@ -283,11 +283,11 @@ async def _oversized(connection: Connection, wanted: Upsert) -> list[int]:
     if not wanted.suspicious:
         return []
     cursor = await connection.execute(
-        """SELECT i.line FROM import_item i JOIN endpoint e ON e.app_id = %s AND e.endpoint_id = i.endpoint_id
+        """SELECT i.line FROM import_item i JOIN endpoint e USING (app_id, endpoint_id)
            WHERE octet_length(e.attributes::text) + octet_length(e.metrics::text)
                  + octet_length(e.user_attributes::text) + octet_length(e.demographic::text)
                  + octet_length(e.location::text) + coalesce(octet_length(e.address), 0) > %s""",
-        [wanted.app_id, ENDPOINT_BYTES_MAX],
+        [ENDPOINT_BYTES_MAX],
     )
     return [line for (line,) in await cursor.fetchall()]
 
@@ -296,7 +296,7 @@ async def _take_addresses(connection: Connection, wanted: Upsert) -> None:
     """An address belongs, on its channel, to the endpoint that claimed it last."""
     cursor = await connection.execute(
         """SELECT EXISTS (
-               SELECT 1 FROM endpoint WHERE app_id = %s AND is_active AND request_id <> %s
+               SELECT 1 FROM endpoint WHERE app_id = (SELECT %s::text) AND is_active AND request_id <> %s
                  AND address = ANY(ARRAY(SELECT address FROM import_item WHERE address IS NOT NULL AND is_active)))""",
         [wanted.app_id, wanted.request_id],
     )
@@ -307,9 +307,8 @@ async def _take_addresses(connection: Connection, wanted: Upsert) -> None:
     await connection.execute(
         """UPDATE endpoint o SET is_active = false, revision = o.revision + 1
            FROM import_item i
-           WHERE o.app_id = %s AND o.address = i.address AND o.channel_type = i.channel_type
-             AND o.endpoint_id <> i.endpoint_id AND o.is_active AND i.is_active""",
-        [wanted.app_id],
+           WHERE o.app_id = i.app_id AND o.address = i.address AND o.channel_type = i.channel_type
+             AND o.endpoint_id <> i.endpoint_id AND o.is_active AND i.is_active"""
     )
 
 
@@ -317,7 +316,7 @@ async def _unsettled_users(connection: Connection, wanted: Upsert) -> tuple[list
     """Of the users in the set: those with too many endpoints, and those whose endpoints differ about the user."""
     cursor = await connection.execute(
         """SELECT user_id, count(*) FROM endpoint
-           WHERE app_id = %s
+           WHERE app_id = (SELECT %s::text)
              AND user_id = ANY(ARRAY(SELECT DISTINCT user_id FROM import_item WHERE user_id IS NOT NULL))
            GROUP BY user_id HAVING count(*) > %s OR count(*) > 1
              AND min(jsonb_hash_extended(user_attributes, 0)) <> max(jsonb_hash_extended(user_attributes, 0))""",
@@ -346,7 +345,7 @@ async def _share_user_attributes(connection: Connection, wanted: Upsert, users: 
                SELECT user_id, jsonb_strip_nulls(jsonb_overlay(attributes ORDER BY source, line)) AS attributes
                FROM (
                    SELECT user_id, (request_id <> %s)::int AS source, 0 AS line, user_attributes AS attributes
-                   FROM endpoint WHERE app_id = %s AND user_id = ANY(%s)
+                   FROM endpoint WHERE app_id = (SELECT %s::text) AND user_id = ANY(%s)
                    UNION ALL
                    SELECT user_id, 2, line, coalesce(user_attributes, '{}')
                    FROM import_item WHERE user_id = ANY(%s)
@@ -355,6 +354,7 @@ async def _share_user_attributes(connection: Connection, wanted: Upsert, users: 
            )
            UPDATE endpoint o SET user_attributes = shared.attributes, revision = o.revision + 1
            FROM shared
-           WHERE o.app_id = %s AND o.user_id = shared.user_id AND o.user_attributes <> shared.attributes""",
+           WHERE o.app_id = (SELECT %s::text) AND o.user_id = shared.user_id
+             AND o.user_attributes <> shared.attributes""",
         [wanted.request_id, wanted.app_id, list(users), list(users), wanted.app_id],
     )
