@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, campaigns, events, idle, imports, rendering, segments, smtp, tracking
+from bench import api, campaign_email, campaigns, events, idle, imports, kpis, rendering, segments, smtp, tracking
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "campaign-email": campaign_email.run,
     "campaign": campaigns.run,
     "imports": imports.imports,
+    "kpis": kpis.run,
 }
 
 

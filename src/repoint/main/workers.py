@@ -65,7 +65,7 @@ async def forwarding(
     functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
     sinks = Sinks(server, functions, settings.data_dir.resolve())
     forwarder = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
-    counting = asyncio.create_task(keep(server.db))
+    counting = asyncio.create_task(keep(server.db, server.clock, metrics.observe_lag))
     try:
         yield
     finally:

@@ -88,6 +88,7 @@ async def _trim_metrics(connection: Connection, before: datetime) -> None:
     await connection.execute("DELETE FROM metric_hour WHERE hour < %s", [before])
     await connection.execute("DELETE FROM metric_once WHERE seen_at < %s", [before])
     await connection.execute("DELETE FROM metric_endpoint WHERE hour < %s", [before])
+    await connection.execute("DELETE FROM metric_active WHERE day < %s", [before.date()])
 
 
 async def _purge_apps(connection: Connection) -> None:

@@ -32,6 +32,13 @@ class Position:
     xid: str = "0"
     event_id: int = 0
 
+    def after(self, count: int, limit: int, last: tuple[str, int] | None) -> "Position":
+        """Where a reader is that took `count` of at most `limit` events of the round, `last` being the last one."""
+        assert self.target is not None
+        if last is None or count < limit:
+            return Position(self.target)
+        return replace(self, xid=last[0], event_id=last[1])
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
@@ -55,67 +62,88 @@ async def current_snapshot(db: Database) -> str:
     return str(row[0])
 
 
+async def in_round(connection: Connection, position: Position) -> Position:
+    """The position itself, or the beginning of the round that its reader begins now."""
+    if position.target is not None:
+        return position
+    row = await (await connection.execute("SELECT pg_current_snapshot()::text")).fetchone()
+    assert row is not None
+    return replace(position, target=row[0])
+
+
 async def read(
-    connection: Connection, position: Position, limit: int, *, app_id: str | None = None, pattern: str = ""
+    connection: Connection, position: Position, limit: int, *, app_id: str | None = None
 ) -> tuple[list[LoggedEvent], Position]:
-    """The next events, and the position after them. No events: the round is over, nothing is new.
+    """The next events, and the position after them; of one application only, or of all.
 
-    A row of the log is taken whole, however many events it stands for: once there are `limit` of them, no other is. Of
-    one application only, or of all, and then only of the types that match `pattern`, a regular expression.
+    A row of the log is taken whole, however many events it stands for: once there are `limit` of them, no other is. No
+    events: the round is over, nothing is new.
     """
-    of = (app_id, pattern)
-    if position.target is None:
-        row = await (await connection.execute("SELECT pg_current_snapshot()::text")).fetchone()
-        assert row is not None
-        position = replace(position, target=row[0])
-    assert position.target is not None
+    position = await in_round(connection, position)
+    part = span(position)
     events: list[LoggedEvent] = []
-    late = position.done.split(":")[2]
-    if late:
-        events += await _late(connection, position, late.split(","), limit, of)
+    if part.late:
+        events += await _late(connection, part, limit, app_id)
     if len(events) < limit:
-        events += await _newer(connection, position, limit - len(events), of)
-    if len(events) < limit:
-        return events, Position(position.target)
-    return events, replace(position, xid=events[-1].xid, event_id=events[-1].event_id)
+        events += await _newer(connection, part, limit - len(events), app_id)
+    last = (events[-1].xid, events[-1].event_id) if events else None
+    return events, position.after(len(events), limit, last)
 
 
-async def _late(
-    connection: Connection, position: Position, xids: list[str], limit: int, of: tuple[str | None, str]
-) -> list[LoggedEvent]:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is left of a round.
+
+    Events of the transactions in `late` after (xid, event_id), and those after (first_xid, first_event_id) and before
+    `last_xid`; of both, those that `target` sees.
+    """
+
+    late: list[str]
+    xid: str
+    event_id: int
+    first_xid: str
+    first_event_id: int
+    last_xid: str
+    target: str
+
+
+def span(position: Position) -> Span:
+    """The ranges of the index on (xid, event_id) that a position in a round has before it."""
+    assert position.target is not None
+    _, first, late = position.done.split(":")
+    last = position.target.split(":")[1]
+    is_first = int(first) > int(position.xid)
+    after = (str(int(first) - 1), EVENT_ID_MAX) if is_first else (position.xid, position.event_id)
+    return Span(late.split(",") if late else [], position.xid, position.event_id, *after, last, position.target)
+
+
+async def _late(connection: Connection, part: Span, limit: int, app_id: str | None) -> list[LoggedEvent]:
     """Events of transactions that were open when the last round began."""
     condition = sql.SQL(
         """xid = ANY(%s::text[]::xid8[]) AND (xid, event_id) > (%s::text::xid8, %s)
            AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)"""
     )
-    parameters = [xids, position.xid, position.event_id, position.target]
-    return await _take(connection, condition, parameters, limit, of)
+    return await _take(connection, condition, [part.late, part.xid, part.event_id, part.target], limit, app_id)
 
 
-async def _newer(
-    connection: Connection, position: Position, limit: int, of: tuple[str | None, str]
-) -> list[LoggedEvent]:
+async def _newer(connection: Connection, part: Span, limit: int, app_id: str | None) -> list[LoggedEvent]:
     """Events of transactions that began after the last round did."""
-    assert position.target is not None
-    first, last = position.done.split(":")[1], position.target.split(":")[1]
-    is_first = int(first) > int(position.xid)
-    after = (str(int(first) - 1), EVENT_ID_MAX) if is_first else (position.xid, position.event_id)
     condition = sql.SQL(
         """(xid, event_id) > (%s::text::xid8, %s) AND xid < %s::text::xid8
            AND pg_visible_in_snapshot(xid, %s::text::pg_snapshot)"""
     )
-    return await _take(connection, condition, [*after, last, position.target], limit, of)
+    parameters = [part.first_xid, part.first_event_id, part.last_xid, part.target]
+    return await _take(connection, condition, parameters, limit, app_id)
 
 
 async def _take(
-    connection: Connection, condition: sql.Composable, parameters: Sequence[Any], limit: int, of: tuple[str | None, str]
+    connection: Connection, condition: sql.Composable, parameters: Sequence[Any], limit: int, app_id: str | None
 ) -> list[LoggedEvent]:
     """The first rows that stand for `limit` events together."""
-    app_id, pattern = of
-    if app_id is None:
-        condition, more = condition + sql.SQL(" AND event_type ~ %s"), pattern
-    else:
-        condition, more = condition + sql.SQL(" AND app_id = %s"), app_id
+    given = list(parameters)
+    if app_id is not None:
+        condition += sql.SQL(" AND app_id = %s")
+        given.append(app_id)
     rows = await connection.execute(
         sql.SQL(
             """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills
@@ -123,7 +151,7 @@ async def _take(
                      FROM event WHERE {condition} ORDER BY xid, event_id LIMIT %s) AS next
                WHERE before < %s ORDER BY xid, event_id"""
         ).format(condition=condition),
-        [*parameters, more, limit, limit],
+        [*given, limit, limit],
     )
     return list(each_event(await rows.fetchall()))
 

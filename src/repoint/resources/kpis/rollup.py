@@ -1,23 +1,30 @@
-"""The reader of the log that keeps the metrics: each event is counted once, in the transaction that says so."""
+"""The reader of the log that keeps the metrics: each event is counted once, in the transaction that says so.
+
+Events are counted where they are, by one statement for a whole range of the log; the more is waiting, the larger.
+A row that stands for many events (migration 0018) is never one of what counts once.
+"""
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
 
-import msgspec
 import psycopg
 
+from repoint.clock import Clock
 from repoint.db import Connection, Database, DatabaseUnavailableError
 from repoint.resources.events.reader import (
     BEGINNING,
     Position,
     current_snapshot,
+    in_round,
     load_position,
-    read,
     save_position,
+    span,
 )
-from repoint.resources.kpis.measure import PATTERN, Counted, counted
+from repoint.resources.kpis.measure import DISTINCT, OTHER_CHANNELS, RULES
 
 logger = logging.getLogger(__name__)
 
@@ -25,60 +32,170 @@ READER: Final = "metrics"
 LOCK: Final = 0x6D657472696373
 POLL_SECONDS = 1.0
 IDLE_TRANSACTIONS_MAX = 5_000
-BATCH_EVENTS_MAX = 5_000
+BATCH_EVENTS_MIN = 5_000
+BATCH_EVENTS_MAX = 50_000
+BATCH_MEMORY = "64MB"
+Observe = Callable[[str, float], None]
+COUNT: Final = """
+WITH picked AS MATERIALIZED (
+    SELECT p.xid, p.event_id, p.arrival_at, p.app_id, p.endpoint_id, p.event_type, p.stands_for, p.fills,
+        p.document ? 'application' AS is_reported,
+        CASE WHEN p.document ? 'application' THEN coalesce(p.document #>> '{endpoint,UserId}', '') END AS user_id,
+        CASE WHEN p.event_type = ANY(%(types)s::text[]) THEN p.document -> 'attributes' END AS attributes,
+        CASE WHEN p.event_type IN ('_email.open', '_email.click')
+             THEN p.document #>> '{facets,email_channel,mail_event,mail,message_id}'
+             ELSE p.document #>> '{attributes,message_id}' END AS message_id,
+        CASE WHEN jsonb_typeof(p.document #> '{metrics,price_in_millicents_usd}') = 'number'
+             THEN (p.document #>> '{metrics,price_in_millicents_usd}')::float8 ELSE 0 END AS millicents
+    FROM (
+        SELECT *, sum(stands_for) OVER (ORDER BY xid, event_id) - stands_for AS before
+        FROM (
+            SELECT * FROM (
+                SELECT * FROM event
+                WHERE xid = ANY(%(late)s::text[]::xid8[]) AND (xid, event_id) > (%(xid)s::text::xid8, %(event_id)s)
+                  AND pg_visible_in_snapshot(xid, %(target)s::text::pg_snapshot)
+                ORDER BY xid, event_id LIMIT %(limit)s) late
+            UNION ALL
+            SELECT * FROM (
+                SELECT * FROM event
+                WHERE (xid, event_id) > (%(first_xid)s::text::xid8, %(first_event_id)s)
+                  AND xid < %(last_xid)s::text::xid8 AND pg_visible_in_snapshot(xid, %(target)s::text::pg_snapshot)
+                ORDER BY xid, event_id LIMIT %(limit)s) newer) part
+        ORDER BY xid, event_id LIMIT %(limit)s) p
+    WHERE before < %(limit)s
+), found AS MATERIALIZED (
+    SELECT p.xid, p.event_id, p.app_id, date_trunc('hour', p.arrival_at, 'UTC') AS hour, p.endpoint_id, p.stands_for,
+        p.fills, r.measure,
+        coalesce(p.attributes ->> 'campaign_id', '') AS campaign_id,
+        coalesce(p.attributes ->> 'campaign_activity_id', '') AS campaign_activity_id,
+        coalesce(p.attributes ->> 'journey_id', '') AS journey_id,
+        coalesce(p.attributes ->> 'journey_activity_id', '') AS journey_activity_id,
+        CASE WHEN r.once = 'ever' THEN coalesce(p.attributes ->> 'iso_country_code', '') ELSE '' END AS country,
+        CASE WHEN r.measure = 'sms.failed' THEN coalesce(p.attributes ->> 'record_status', 'UNKNOWN') ELSE '' END
+            AS status,
+        CASE WHEN r.once <> 'ever' THEN 0 WHEN p.attributes ->> 'number_of_message_parts' ~ '^[0-9]{1,9}$'
+             THEN (p.attributes ->> 'number_of_message_parts')::bigint ELSE 1 END AS parts,
+        CASE WHEN r.once = 'ever' THEN p.millicents ELSE 0 END AS millicents,
+        CASE WHEN r.once = '' THEN '' ELSE coalesce(p.message_id, '') END AS once,
+        CASE WHEN r.once = 'hour' THEN date_trunc('hour', p.arrival_at, 'UTC') ELSE 'epoch' END AS once_hour
+    FROM picked p JOIN unnest(%(types)s::text[], %(rule_measures)s::text[], %(rule_onces)s::text[],
+             %(rule_reported)s::boolean[], %(rule_successes)s::boolean[])
+             AS r (event_type, measure, once, is_reported, is_success)
+      ON r.event_type = p.event_type AND (r.is_reported OR NOT p.is_reported)
+    WHERE (r.measure <> 'push.opened' OR p.attributes ->> 'campaign_id' <> '')
+      AND (r.is_success IS NULL
+           OR coalesce(p.attributes ->> 'delivery_type', '') <> ALL(%(other_channels)s::text[])
+              AND r.is_success = (coalesce(p.attributes ->> 'campaign_send_status', '') = 'SUCCESS'))
+), firsts AS MATERIALIZED (
+    SELECT DISTINCT ON (app_id, measure, once, once_hour) * FROM found WHERE once <> ''
+    ORDER BY app_id, measure, once, once_hour, xid, event_id
+), new AS (
+    INSERT INTO metric_once (app_id, measure, message_id, hour, seen_at)
+    SELECT app_id, measure, once, once_hour, hour FROM firsts
+    ON CONFLICT DO NOTHING RETURNING app_id, measure, message_id, hour
+), counting AS MATERIALIZED (
+    SELECT * FROM found WHERE once = ''
+    UNION ALL
+    SELECT f.* FROM firsts f JOIN new
+      ON (f.app_id, f.measure, f.once, f.once_hour) = (new.app_id, new.measure, new.message_id, new.hour)
+), hours AS (
+    INSERT INTO metric_hour AS m (app_id, hour, measure, campaign_id, campaign_activity_id, journey_id,
+        journey_activity_id, country, status, count, parts, millicents)
+    SELECT app_id, hour, measure, campaign_id, campaign_activity_id, journey_id, journey_activity_id, country, status,
+           sum(stands_for), sum(parts), sum(millicents)
+    FROM counting GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+    ON CONFLICT (app_id, measure, hour, campaign_id, campaign_activity_id, journey_id, journey_activity_id, country,
+                 status)
+    DO UPDATE SET count = m.count + excluded.count, parts = m.parts + excluded.parts,
+        millicents = m.millicents + excluded.millicents
+), endpoints AS (
+    INSERT INTO metric_endpoint (app_id, measure, hour, campaign_id, campaign_activity_id, endpoint_id)
+    SELECT DISTINCT app_id, measure, hour, campaign_id, campaign_activity_id,
+           CASE WHEN fills IS NULL THEN endpoint_id ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END
+    FROM counting LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true
+    WHERE measure = ANY(%(distinct)s::text[]) AND journey_id = ''
+    ON CONFLICT DO NOTHING
+), active AS (
+    INSERT INTO metric_active (app_id, day, endpoint_id, user_id)
+    SELECT DISTINCT app_id, (arrival_at AT TIME ZONE 'UTC')::date, endpoint_id, user_id FROM picked WHERE is_reported
+    ON CONFLICT DO NOTHING
+)
+SELECT (SELECT sum(stands_for) FROM picked)::bigint, xid::text, event_id, arrival_at FROM picked
+ORDER BY picked.xid DESC, event_id DESC LIMIT 1
+"""
 
 
-async def roll(db: Database) -> int | None:
-    """Count the next events; how many, or None when another process is at it."""
-    return await db.atomically(_roll)
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was counted at a time, whole rows of the log; `arrived_at` is when the last event of it came."""
+
+    count: int
+    limit: int
+    arrived_at: datetime | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be more to count."""
+        return self.count >= self.limit
+
+
+async def roll(db: Database, limit: int) -> Batch | None:
+    """Count the next events, at most `limit`; None when another process is at it."""
+    return await db.atomically(lambda connection: _roll(connection, limit))
 
 
 async def rebuild(db: Database) -> int:
-    """Forget all metrics and count the whole log again; returns how many events counted."""
+    """Forget all metrics and count the whole log again; returns how many events it has."""
 
     async def reset(connection: Connection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         await save_position(connection, READER, Position(BEGINNING))
-        await connection.execute("TRUNCATE metric_hour, metric_once, metric_endpoint")
+        await connection.execute("TRUNCATE metric_hour, metric_once, metric_endpoint, metric_active")
 
     await db.atomically(reset)
     total = 0
-    while (count := await roll(db)) is None or count > 0:
-        total += count or 0
-    return total
+    while (batch := await roll(db, BATCH_EVENTS_MAX)) is None or batch.is_full:
+        if batch is None:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            total += batch.count
+    return total + batch.count
 
 
-async def keep(db: Database) -> None:
+async def keep(db: Database, clock: Clock, observe_lag: Observe) -> None:
     """Count events as they come, until cancelled; every worker runs this, one at a time counts."""
     seen = ""
     while True:
         try:
             snapshot = await current_snapshot(db)
-            if snapshot != seen and await _catch_up(db):
+            if snapshot != seen and await _catch_up(db, clock, observe_lag):
                 seen = snapshot
         except (DatabaseUnavailableError, psycopg.Error) as error:
             logger.warning("metrics wait: %s", error)
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _catch_up(db: Database) -> bool:
-    """Count all there is; False when another process is at it."""
-    count: int | None = BATCH_EVENTS_MAX
-    while count:
-        count = await roll(db)
-    return count is not None
+async def _catch_up(db: Database, clock: Clock, observe_lag: Observe) -> bool:
+    """Count all there is, more at a time as long as more is waiting; False when another process is at it."""
+    limit = BATCH_EVENTS_MIN
+    while (batch := await roll(db, limit)) is not None:
+        if not batch.is_full or batch.arrived_at is None:
+            observe_lag(READER, 0.0)
+            return True
+        observe_lag(READER, (clock() - batch.arrived_at).total_seconds())
+        limit = min(2 * limit, BATCH_EVENTS_MAX)
+    return False
 
 
-async def _roll(connection: Connection) -> int | None:
+async def _roll(connection: Connection, limit: int) -> Batch | None:
     locked = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])).fetchone()
     if locked is None or not locked[0]:
         return None
     position = await load_position(connection, READER) or Position(BEGINNING)
-    events, after = await read(connection, position, BATCH_EVENTS_MAX, pattern=PATTERN)
-    await _add(connection, [one for event in events for one in counted(event)])
-    if events or _is_far(position, after):
+    batch, after = await _count(connection, await in_round(connection, position), limit)
+    if batch.count or _is_far(position, after):
         await save_position(connection, READER, after)
-    return len(events)
+    return batch
 
 
 def _is_far(position: Position, after: Position) -> bool:
@@ -86,72 +203,24 @@ def _is_far(position: Position, after: Position) -> bool:
     return int(after.done.split(":")[1]) - int(position.done.split(":")[1]) > IDLE_TRANSACTIONS_MAX
 
 
-async def _add(connection: Connection, found: Sequence[Counted]) -> None:
-    """Add to the hours; what counts once is looked up first."""
-    again = [one for one in found if one.once]
-    new = await _first_times(connection, again)
-    counting = [one for one in found if not one.once or (one.measure, one.app_id, one.once, one.once_hour) in new]
-    counting = _without_repeats(counting)
-    if counting:
-        items = msgspec.json.encode(counting).decode()
-        await _add_hours(connection, items)
-        await _add_endpoints(connection, msgspec.json.encode([one for one in counting if one.is_distinct]).decode())
-
-
-def _without_repeats(counting: Sequence[Counted]) -> list[Counted]:
-    """Within one batch, too, a message counts once."""
-    seen: set[tuple[object, ...]] = set()
-    kept = []
-    for one in counting:
-        key = (one.app_id, one.measure, one.once, one.once_hour)
-        if one.once and key in seen:
-            continue
-        seen.add(key)
-        kept.append(one)
-    return kept
-
-
-async def _first_times(connection: Connection, found: Sequence[Counted]) -> set[tuple[object, ...]]:
-    """Which of what counts once is seen for the first time."""
-    if not found:
-        return set()
-    cursor = await connection.execute(
-        """INSERT INTO metric_once (app_id, measure, message_id, hour, seen_at)
-           SELECT DISTINCT app_id, measure, once, once_hour, hour
-           FROM json_to_recordset(%s::json) AS found (
-               app_id text, measure text, once text, once_hour timestamptz, hour timestamptz)
-           ON CONFLICT DO NOTHING RETURNING measure, app_id, message_id, hour""",
-        [msgspec.json.encode(found).decode()],
-    )
-    return {tuple(row) for row in await cursor.fetchall()}
-
-
-async def _add_hours(connection: Connection, items: str) -> None:
+async def _count(connection: Connection, position: Position, limit: int) -> tuple[Batch, Position]:
+    """One batch, and the position after it."""
     await connection.execute(
-        """INSERT INTO metric_hour AS m (app_id, hour, measure, campaign_id, campaign_activity_id, journey_id,
-               journey_activity_id, country, status, count, parts, millicents)
-           SELECT app_id, hour, measure, campaign_id, campaign_activity_id, journey_id, journey_activity_id, country,
-                  status, count(*), sum(parts), sum(millicents)
-           FROM json_to_recordset(%s::json) AS found (
-               app_id text, hour timestamptz, measure text, campaign_id text, campaign_activity_id text,
-               journey_id text, journey_activity_id text, country text, status text, parts bigint,
-               millicents double precision)
-           GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-           ON CONFLICT (app_id, measure, hour, campaign_id, campaign_activity_id, journey_id, journey_activity_id,
-                        country, status)
-           DO UPDATE SET count = m.count + excluded.count, parts = m.parts + excluded.parts,
-               millicents = m.millicents + excluded.millicents""",
-        [items],
+        """SELECT set_config(name, value, true) FROM (VALUES ('enable_hashjoin', 'on'), ('work_mem', %s))
+           AS setting (name, value)""",
+        [BATCH_MEMORY],
     )
-
-
-async def _add_endpoints(connection: Connection, items: str) -> None:
-    await connection.execute(
-        """INSERT INTO metric_endpoint (app_id, measure, hour, campaign_id, campaign_activity_id, endpoint_id)
-           SELECT DISTINCT app_id, measure, hour, campaign_id, campaign_activity_id, endpoint_id
-           FROM json_to_recordset(%s::json) AS found (
-               app_id text, measure text, hour timestamptz, campaign_id text, campaign_activity_id text,
-               endpoint_id text)
-           ON CONFLICT DO NOTHING""",
-        [items],
-    )
+    parameters: dict[str, Any] = {
+        **asdict(span(position)),
+        "limit": limit,
+        "types": [rule.event_type for rule in RULES],
+        "rule_measures": [rule.measure for rule in RULES],
+        "rule_onces": [rule.once for rule in RULES],
+        "rule_reported": [rule.is_reported for rule in RULES],
+        "rule_successes": [rule.is_success for rule in RULES],
+        "other_channels": list(OTHER_CHANNELS),
+        "distinct": list(DISTINCT),
+    }
+    row = await (await connection.execute(COUNT, parameters)).fetchone()
+    count, *last, arrived_at = row or (0, None)
+    return Batch(count, limit, arrived_at), position.after(count, limit, (last[0], last[1]) if last else None)
