@@ -52,6 +52,7 @@ def test_whoever_reports_the_event_gets_the_message_and_nobody_else(app):
     eventually(lambda: app.activities(campaign)[0]["SuccessfulEndpointCount"] == 2)
 
     assert app.received() == ["a", "c"]
+    assert 'repoint_event_reader_lag_seconds{reader="campaigns"} 0.0' in app.server.get("/metrics")
     [activity] = app.activities(campaign)
     assert (activity["State"], activity["TotalEndpointCount"]) == ("RUNNING", 2)
     assert activity["ExecutionMetrics"] == {"ENDPOINT_PRODUCED": "2"}

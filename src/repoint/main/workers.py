@@ -52,7 +52,9 @@ async def worker_process(installation: Installation, life: Life) -> None:
         paths = return_paths(server.seal, installation.settings)
         worker = Worker(server, providers, installation.settings, metrics := Metrics(), paths)
         async with forwarding(installation.settings, server, metrics, life.stopping):
-            scheduler = Scheduler(server, installation.settings.campaign_late_seconds).run(life.stopping)
+            scheduler = Scheduler(server, installation.settings.campaign_late_seconds, metrics.observe_lag).run(
+                life.stopping
+            )
             jobs = run_jobs(installation, server, life.stopping)
             await asyncio.gather(worker.run(life.ready, life.stopping), scheduler, jobs)
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
@@ -16,7 +17,7 @@ from repoint.resources.call import Server
 from repoint.resources.campaigns.finish import look_after
 from repoint.resources.campaigns.plan import plan_next
 from repoint.resources.campaigns.take import take_next
-from repoint.resources.campaigns.triggers import Open, answer_events, find_open, pass_by
+from repoint.resources.campaigns.triggers import EVENTS_MAX, READER, Open, answer_events, find_open, pass_by
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,9 @@ LATE_SECONDS_MIN = 60.0
 class Scheduler:
     """Begins the runs that are due, and brings those under way to their end."""
 
-    def __init__(self, server: Server, late_seconds: float) -> None:
+    def __init__(self, server: Server, late_seconds: float, observe_lag: Callable[[str, float], None]) -> None:
         self._server = server
+        self._observe_lag = observe_lag
         self._late_seconds = max(LATE_SECONDS_MIN, late_seconds)
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -92,8 +94,14 @@ class Scheduler:
             await db.atomically(pass_by)
         return waiting
 
-    async def _answer(self, waiting: list[Open]) -> int:
-        return await self._server.db.atomically(lambda connection: answer_events(self._server, connection, waiting))
+    async def _answer(self, waiting: list[Open]) -> bool:
+        """Answer the next events; False when there were none."""
+        db = self._server.db
+        events = await db.atomically(lambda connection: answer_events(self._server, connection, waiting))
+        if events:
+            age = (self._server.clock() - events[-1].arrival_at).total_seconds()
+            self._observe_lag(READER, age if len(events) >= EVENTS_MAX else 0.0)
+        return bool(events)
 
     async def _idle_seconds(self, now: datetime) -> float:
         row = await self._server.db.fetch_one(

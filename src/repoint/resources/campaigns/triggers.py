@@ -83,11 +83,11 @@ async def find_open(connection: Connection) -> list[Open]:
     return list(found.values())
 
 
-async def answer_events(server: Server, connection: Connection, waiting: Sequence[Open]) -> int:
-    """Answer what has come since, in the caller's transaction; returns how many events were read."""
+async def answer_events(server: Server, connection: Connection, waiting: Sequence[Open]) -> Sequence[LoggedEvent]:
+    """Answer what has come since, in the caller's transaction; returns the events that were read."""
     position = await load_position(connection, READER) if await _is_ours(connection) else None
     if position is None:
-        return 0
+        return ()
     events, after = await read(connection, position, EVENTS_MAX)
     for one in waiting:
         own = [event for event in events if one.answers(event)]
@@ -99,7 +99,7 @@ async def answer_events(server: Server, connection: Connection, waiting: Sequenc
                 logger.exception("campaign %s cannot answer %s events", one.campaign.campaign_id, len(own))
     if events or after != position:
         await save_position(connection, READER, after)
-    return len(events)
+    return events
 
 
 async def _is_ours(connection: Connection) -> bool:
