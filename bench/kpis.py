@@ -113,7 +113,7 @@ def seconds_of_postgres(data_dir: Path) -> float:
     """What all processes of a server's database have used, those that have ended too."""
     postmaster = psutil.Process(int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
     own = postmaster.cpu_times()
-    total = own.children_user + own.children_system
+    total: float = own.children_user + own.children_system
     for process in [postmaster, *postmaster.children()]:
         try:
             times = process.cpu_times()

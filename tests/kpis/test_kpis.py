@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from repoint.db.embedded import dsn_of
+from repoint.resources.events.store import FILL_TAB, Event, copy_alike, fill_text
 from repoint.resources.kpis import definitions
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
@@ -350,3 +351,22 @@ def test_a_client_cannot_report_what_only_the_server_knows(pinpoint, app_id):
     eventually(lambda: ask(pinpoint, app_id, kpi, CampaignId="c") == {"": 1.0})
 
     assert ask(pinpoint, app_id, "txn-emails-sent") == {}
+
+
+def test_a_row_of_the_log_that_stands_for_many_counts_as_many(server, pinpoint, app_id):
+    now = datetime.now(UTC)
+    attributes = {"campaign_id": "c", "campaign_activity_id": "a"}
+    fills = [FILL_TAB.join((fill_text(f"e\t{number % 4}"), fill_text("m"))) for number in range(7)]
+    lines = b"".join(
+        copy_alike(Event(app_id, "", kind, now, now, {"attributes": attributes, "said": "MARK"}), ("-", "MARK"), fills)
+        for kind in ("_email.send", "_email.delivered")
+    )
+    with psycopg.connect(dsn_of(server.data_dir)) as connection, connection.cursor().copy(COPY) as copy:
+        copy.write(lines)
+    eventually(lambda: ask(pinpoint, app_id, "attempted-deliveries-grouped-by-campaign-activity", CampaignId="c"))
+
+    assert ask(pinpoint, app_id, "attempted-deliveries-grouped-by-campaign-activity", CampaignId="c") == {"a": 7.0}
+    assert ask(pinpoint, app_id, "unique-deliveries", CampaignId="c") == {"": 4.0}
+
+
+COPY = "COPY event (arrival_at, app_id, endpoint_id, event_type, event_at, document, stands_for, fills) FROM STDIN"
