@@ -1,0 +1,34 @@
+"""Questions to the log that read much of it: they need other plans than looking up a few rows by key does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from repoint.db import Database
+
+PLAN = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"]
+MEMORY = "64MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One application's events that arrived from `start` on and before `end`."""
+
+    app_id: str
+    start: datetime
+    end: datetime
+
+
+async def scan(db: Database, query: LiteralString | sql.Composed, parameters: Mapping[str, Any]) -> list[TupleRow]:
+    """A query's rows, planned for its values, with tables read as they lie."""
+    async with db.transaction() as connection:
+        await connection.execute(
+            """SELECT set_config(name, 'on', true) FROM unnest(%s::text[]) AS name
+               UNION ALL SELECT set_config('work_mem', %s, true)""",
+            [PLAN, MEMORY],
+        )
+        return await (await connection.execute(query, parameters, prepare=False)).fetchall()
