@@ -15,7 +15,10 @@ def system_clock() -> datetime:
 
 def iso8601(moment: datetime) -> str:
     """A timestamp as Pinpoint writes it in bodies: milliseconds and a Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    text = moment.isoformat(timespec="milliseconds")
+    if not text.endswith("+00:00"):
+        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text[: -len("+00:00")] + "Z"
 
 
 def epoch_milliseconds(moment: datetime) -> int:

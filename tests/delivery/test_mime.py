@@ -12,7 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from repoint.delivery.mime import DateLine, EmailParts, HeaderError, compile_email, header_line, prepare_raw
+from repoint.delivery.mime import (
+    DateLine,
+    EmailParts,
+    HeaderError,
+    compile_email,
+    has_long_line,
+    header_line,
+    prepare_raw,
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("go"), reason="needs Go, whose mail parsers are the judges")
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -196,3 +204,12 @@ def test_any_raw_bytes_become_something_that_can_be_sent(data):
 
     assert b"\r\n\r\n" in content
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content)
+
+
+@given(lengths=st.lists(st.integers(0, 2100), max_size=6), ends_with_newline=st.booleans())
+@example(lengths=[998, 998, 998], ends_with_newline=False)
+@example(lengths=[998, 999], ends_with_newline=False)
+@example(lengths=[10, 1500, 10], ends_with_newline=True)
+def test_long_lines_are_found(lengths, ends_with_newline):
+    data = b"\n".join(b"x" * length for length in lengths) + b"\n" * ends_with_newline
+    assert has_long_line(data) == any(len(line) > 998 for line in data.split(b"\n"))

@@ -143,7 +143,7 @@ def part(subtype: str, content: str) -> bytes:
     """A text part in the plainest encoding that carries it: 7bit, else quoted-printable, else base64."""
     data = content.encode()
     data = BARE_NEWLINE.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
-    if content.isascii() and max(map(len, data.split(b"\n"))) <= LINE_OCTETS_MAX and "\x00" not in content:
+    if content.isascii() and not has_long_line(data) and "\x00" not in content:
         encoding, body = b"7bit", data
     elif len(content) * 5 > len(data) * 4:  # mostly ASCII: readable when encoded
         encoding = b"quoted-printable"
@@ -151,6 +151,17 @@ def part(subtype: str, content: str) -> bytes:
     else:
         encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
     return b"".join((PART_HEADS[subtype], encoding, b"\r\n\r\n", body))
+
+
+def has_long_line(data: bytes) -> bool:
+    """Whether a line has more octets than RFC 5322 allows, looking only where one must have ended."""
+    start = 0
+    while len(data) - start > LINE_OCTETS_MAX:
+        end = data.rfind(b"\n", start, start + LINE_OCTETS_MAX + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 PART_HEADS = {

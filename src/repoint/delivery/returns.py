@@ -3,6 +3,7 @@
 All of it is decided once for an activity; a message adds one signature, and its endpoint's token where it is asked for.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ TRACKING_HEADER = "x-repoint-tracking"
 UNSUBSCRIBE_HEADER = "x-repoint-list-unsubscribe"
 OWN_HEADERS = frozenset({TRACKING_HEADER, UNSUBSCRIBE_HEADER})
 URL_NAMES = ("UnsubscribeUrl", "PreferencesUrl")
+CONTENTS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,7 @@ class Returns:
 
     def urls(self, content: Content, row: Leased) -> dict[str, str]:
         """The recipient's own pages, as template variables, where the content names them."""
-        if not self.base_url or not row.personal.get("IsEndpoint"):
-            return {}
-        sources = [*content.parts.values(), *(value for _, value in content.headers)]
-        if not any(name in source for source in sources for name in URL_NAMES):
+        if not self.base_url or not row.personal.get("IsEndpoint") or not _names_urls(content):
             return {}
         token = self._subscriber_token(row)
         return {"UnsubscribeUrl": f"{self.base_url}/t/u/{token}", "PreferencesUrl": f"{self.base_url}/t/p/{token}"}
@@ -81,6 +80,13 @@ class Returns:
 
     def _subscriber_token(self, row: Leased) -> str:
         return self.tokens.subscriber_token(row.app_id, row.endpoint_id, row.message_id)
+
+
+@functools.lru_cache(CONTENTS_MAX)
+def _names_urls(content: Content) -> bool:
+    """Whether a template somewhere in the content shows a recipient's own page."""
+    sources = [*content.parts.values(), *(value for _, value in content.headers)]
+    return any(name in source for source in sources for name in URL_NAMES)
 
 
 class ReturnPaths:

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 IN_FLIGHT_MESSAGES_MAX = 500  # direct messages claimed and not yet recorded: what a killed worker may send again
+SLICES_MAX = 2  # on the wire or being recorded: what a killed worker may send again
 CLAIM_MESSAGES_MIN = 125  # waiting for so much room makes batches worth their statements
 IDLE_SECONDS_MAX = 5.0
 HOUSEKEEPING_SECONDS = 60.0
@@ -51,7 +52,7 @@ class Worker:
         self._lanes: list[asyncio.Event] = []
         self._in_flight = 0
         self._room = asyncio.Event()
-        self._wire = asyncio.Lock()
+        self._wire = asyncio.Semaphore(SLICES_MAX)
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from repoint.db import Connection, Database
 
-SLICE_MESSAGES_MAX = 1000
+SLICE_MESSAGES_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)

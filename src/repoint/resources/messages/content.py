@@ -30,7 +30,7 @@ VOICE_MEMBERS = ("LanguageCode", "VoiceId")
 UNSENT_MEMBERS = frozenset({"Substitutions", *PUSH_PARTS})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself: what is known of it can be kept by it
 class Content:
     """The parts of one message before rendering, and the values they may use besides the endpoint's.
 
