@@ -14,10 +14,10 @@ from typing import Any
 from psycopg import sql
 
 from repoint.db import Connection
+from repoint.resources.messages.store import id_prefix
 from repoint.resources.segments.compile import Condition
 
 SELECT_MEMORY = "128MB"
-PREFIX_CHARACTERS = 8
 # Reasons that come after the audience has been filtered are told in the event log, as Pinpoint does.
 TOLD = ("HOLDOUT", "DUPLICATE_ADDRESS", "CAMPAIGN_CAP", "DAILY_CAP", "QUIET_TIME", "EXPIRED")
 # What each activity counts besides the reasons.
@@ -160,7 +160,7 @@ TAKEN = sql.SQL(
         INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state, created_at,
             modified_at)
         SELECT %(app_id)s, (%(ledger_ids)s::text[])[treatment], endpoint_id,
-            %(prefix)s || replace(gen_random_uuid()::text, '-', ''), channel_type,
+            %(prefix)s || lpad(to_hex(row_number() OVER (ORDER BY treatment, endpoint_id)), 12, '0'), channel_type,
             CASE WHEN channel_type IN ('SMS', 'VOICE') THEN regexp_replace(address, '[\\s().-]+', '', 'g')
                  ELSE address END,
             'ACCEPTED', %(now)s, %(now)s
@@ -214,8 +214,7 @@ async def take(
         "activity_ids": list(activity_ids),
         "ledger_ids": list(ledger_ids),
         "treatment_ids": list(selection.treatments),
-        # message ids begin with the time, so that their index grows at one end
-        "prefix": f"{int(selection.now.timestamp()):0{PREFIX_CHARACTERS}x}",
+        "prefix": id_prefix(selection.now),
         "told": list(TOLD),
     }
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [selection.app_id])
