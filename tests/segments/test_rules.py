@@ -81,6 +81,10 @@ RULES = {
         attribute("INCLUSIVE", "gold", *(f"v{n}" for n in range(150))),
         {"ann", "cat"},
     ),
+    "none of more values than are looked for one by one": (
+        attribute("EXCLUSIVE", "silver", *(f"v{n}" for n in range(150))),
+        EVERYONE - {"cat"},
+    ),
     "no value is equal, or there is none": (attribute("EXCLUSIVE", "gold"), {"ben", "dan"}),
     "no value is equal to any of several": (attribute("EXCLUSIVE", "gold", "Gold"), {"dan"}),
     "a user attribute": (attribute("INCLUSIVE", "B", "C", name="Tier", member="UserAttributes"), {"ann", "cat"}),
@@ -97,6 +101,22 @@ RULES = {
     "a value contains a space": (attribute("CONTAINS", " ", name="Likes"), {"ben", "dan"}),
     "a value contains one of many texts": (
         attribute("CONTAINS", "tea", *(f"t{n}" for n in range(30)), name="Likes"),
+        {"ann"},
+    ),
+    "a value contains one of many texts, some of which quote": (
+        attribute("CONTAINS", "tea", '"hi"', "a\\b", "a%", *(f"t{n}" for n in range(30)), name="Likes"),
+        {"ann", "ben", "dan"},
+    ),
+    "slow conditions one after the other": (
+        {
+            **near(45.8, 4.8, 400),
+            "Attributes": {
+                "Since": {"AttributeType": "AFTER", "Values": ["2026-01-30T00:00:00Z"]},
+                "Likes": {"AttributeType": "CONTAINS", "Values": ["jazz"]},
+            },
+            **metric("LESS_THAN", 101),
+            **recency("DAY_30"),
+        },
         {"ann"},
     ),
     "a time before, strictly": (since("BEFORE", "2026-01-31T23:59:59.5Z"), {"ann"}),
@@ -167,6 +187,22 @@ GROUPS = {
     "all dimensions": ({"Groups": [{"Dimensions": [GOLD, SILVER], "Type": "ALL"}]}, {"cat"}),
     "any dimension": ({"Groups": [{"Dimensions": [GOLD, SILVER], "Type": "ANY"}]}, {"ann", "cat"}),
     "no dimension": ({"Groups": [{"Dimensions": [GOLD, SILVER], "Type": "NONE"}]}, {"ben", "dan"}),
+    "any dimension of too many values to look for one by one": (
+        {
+            "Groups": [
+                {
+                    "Dimensions": [
+                        attribute("INCLUSIVE", *(f"v{n}" for n in range(90)), "gold"),
+                        SILVER,
+                        IOS,
+                        *[SILVER] * 20,
+                    ]
+                }
+                | {"Type": "ANY"},
+            ]
+        },
+        {"ann", "cat"},
+    ),
     "no dimension of one that everyone meets": ({"Groups": [{"Dimensions": [{}], "Type": "NONE"}]}, set()),
     "all groups": ({"Groups": [{"Dimensions": [GOLD]}, {"Dimensions": [SILVER]}], "Include": "ALL"}, {"cat"}),
     "any group": ({"Groups": [{"Dimensions": [GOLD]}, {"Dimensions": [SILVER]}], "Include": "ANY"}, {"ann", "cat"}),

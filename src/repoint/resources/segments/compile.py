@@ -7,7 +7,7 @@ are parameters. A condition may be NULL, which is not a match; negation therefor
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -84,6 +84,8 @@ _LEAP_YEARS = "[0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26]
 INSTANT = f"^([0-9]{{4}}-({_DAYS})|({_LEAP_YEARS})-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{{1,9}})?Z$"
 # What costs least to ask is asked first.
 RANKS: Final[tuple[type[Leaf], ...]] = (ScalarIs, IsActiveSince, IsMember, HasValue, MetricIs, IsNear, HasText, HasDate)
+SCANNED: Final = (IsActiveSince, MetricIs, IsNear, HasText, HasDate)
+SLOW: Final = (IsNear, HasText, HasDate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,9 @@ class Compiler:
         """One node's condition."""
         match node:
             case AllOf():
-                return _joined(" AND ", [self.node(part) for part in _cheapest_first(node.parts)], "true")
+                return self.all_of(node)
             case AnyOf():
-                return _joined(" OR ", [self.node(part) for part in _cheapest_first(node.parts)], "false")
+                return self.any_of(node)
             case NoneOf():
                 return _joined(" AND ", [self.negated(part) for part in _cheapest_first(node.parts)], "true")
             case Reference():
@@ -143,10 +145,37 @@ class Compiler:
             case _:
                 return self.leaf(node)
 
+    def all_of(self, node: AllOf) -> Part:
+        """All parts. Those no index answers are asked one after the other, in our order, when one of them is slow.
+
+        PostgreSQL goes by what operators are said to cost, which is the same for a regular expression as for a
+        comparison of two numbers; CASE takes the order out of its hands.
+        """
+        parts = _cheapest_first(_flattened(node))
+        scanned = [part for part in parts if isinstance(part, SCANNED)]
+        if len(scanned) == 1 or not any(isinstance(part, SLOW) for part in scanned):
+            scanned = []
+        conditions = [self.node(part) for part in parts if part not in scanned]
+        if scanned:
+            *before, last = (self.node(part) for part in scanned)
+            for condition in reversed(before):
+                last = sql.SQL("CASE WHEN {} THEN {} ELSE false END").format(condition, last)
+            conditions.append(last)
+        return _joined(" AND ", conditions, "true")
+
+    def any_of(self, node: AnyOf) -> Part:
+        """One of the parts. An index helps only if it answers all of them: all their values are looked up, or none."""
+        left = self.containments_left
+        if sum(len(part.values) for part in _leaves(node) if isinstance(part, HasValue)) > left:
+            self.containments_left = 0
+        parts = [self.node(part) for part in _cheapest_first(node.parts)]
+        self.containments_left = self.containments_left or left
+        return _joined(" OR ", parts, "false")
+
     def negated(self, node: Node) -> Part:
         """Not so. Membership is negated as it stands: PostgreSQL knows NOT EXISTS as a join."""
         if isinstance(node, HasValue) and len(node.values) > NEGATED_CONTAINMENTS_MAX:
-            return sql.SQL("NOT {}").format(self.has_value_of_many(node))
+            return sql.SQL("({}) IS NOT TRUE").format(self.has_value_of_many(node))
         template = "NOT ({})" if isinstance(node, IsMember) else "({}) IS NOT TRUE"
         return sql.SQL(template).format(self.node(node))
 
@@ -160,7 +189,7 @@ class Compiler:
             case HasDate():
                 return self.has_date(node)
             case MetricIs():
-                return sql.SQL("(e.metrics -> {})::float8 {} {}").format(
+                return sql.SQL("(e.metrics ->> {})::float8 {} {}").format(
                     self.parameter(node.name, "text"),
                     sql.SQL(COMPARISONS[node.operator]),
                     self.parameter(node.value, "float8"),
@@ -194,23 +223,33 @@ class Compiler:
         return _joined(" OR ", parts, "false")
 
     def has_value_of_many(self, node: HasValue) -> Part:
-        """The same, each value of the attribute looked up among all that are wanted."""
-        return self.values_of(node, sql.SQL("v = ANY ({})").format(self.parameter(list(node.values), "text[]")))
+        """The same in one look at the attribute: mostly it has one value, which PostgreSQL finds by its hash.
+
+        Several of its values are compared with all that are wanted, without a subquery, which would keep other
+        processes from sharing the scan.
+        """
+        return sql.SQL(
+            "CASE WHEN jsonb_array_length({column} -> {name}) = 1 THEN {column} -> {name} ->> 0 = ANY ({values}) "
+            "ELSE {column} -> {name} ?| {values} END"
+        ).format(
+            column=sql.SQL(COLUMNS[node.column]),
+            name=self.parameter(node.name, "text"),
+            values=self.parameter(list(node.values), "text[]"),
+        )
 
     def has_text(self, node: HasText) -> Part:
         """Substrings; searched for in the whole array's text where that cannot mistake its structure for content."""
-        if len(node.texts) > SEARCHES_MAX:
-            patterns = [f"%{LIKE_SPECIAL.sub(ESCAPED, text)}%" for text in node.texts]
-            return self.values_of(node, sql.SQL("v LIKE ANY ({})").format(self.parameter(patterns, "text[]")))
-        parts: list[Part] = []
-        for text in node.texts:
-            needle = self.parameter(text, "text")
-            if STRUCTURE.isdisjoint(text) and not any(character < " " for character in text) and text.strip(" "):
-                name = self.parameter(node.name, "text")
-                column = sql.SQL(COLUMNS[node.column])
-                parts.append(sql.SQL("strpos(({} -> {})::text, {}) > 0").format(column, name, needle))
-            else:
-                parts.append(self.values_of(node, sql.SQL("strpos(v, {}) > 0").format(needle)))
+        name = self.parameter(node.name, "text")
+        whole = sql.SQL("({} -> {})::text").format(sql.SQL(COLUMNS[node.column]), name)
+        plain = [text for text in node.texts if _is_plain(text)]
+        parts: list[Part]
+        if len(plain) > SEARCHES_MAX:
+            patterns = [f"%{LIKE_SPECIAL.sub(ESCAPED, text)}%" for text in plain]
+            parts = [sql.SQL("{} LIKE ANY ({})").format(whole, self.parameter(patterns, "text[]"))]
+        else:
+            parts = [sql.SQL("strpos({}, {}) > 0").format(whole, self.parameter(text, "text")) for text in plain]
+        others = [self.parameter(text, "text") for text in node.texts if not _is_plain(text)]
+        parts += [self.values_of(node, sql.SQL("strpos(v, {}) > 0").format(text)) for text in others]
         return _joined(" OR ", parts, "false")
 
     def has_date(self, node: HasDate) -> Part:
@@ -235,7 +274,7 @@ class Compiler:
         """The haversine formula, after a look at the latitude alone."""
         reach = node.kilometers / KILOMETERS_PER_DEGREE + ROUNDING_DEGREES
         return sql.SQL(
-            """((e.location -> 'Latitude')::float8 BETWEEN {south} AND {north} AND {diameter} * asin(least(1, sqrt(
+            """((e.location ->> 'Latitude')::float8 BETWEEN {south} AND {north} AND {diameter} * asin(least(1, sqrt(
                 power(sin(radians(round((e.location -> 'Latitude')::numeric, 1)::float8 - {latitude}) / 2), 2)
                 + cos(radians({latitude})) * cos(radians(round((e.location -> 'Latitude')::numeric, 1)::float8))
                 * power(sin(radians(round((e.location -> 'Longitude')::numeric, 1)::float8 - {longitude}) / 2), 2)
@@ -268,6 +307,11 @@ class Compiler:
         return _joined(" OR ", [by_endpoint, by_user], "false")
 
 
+def _is_plain(text: str) -> bool:
+    """Whether a text, found in the text of an array of strings, can only have been found inside one of them."""
+    return STRUCTURE.isdisjoint(text) and not any(character < " " for character in text) and bool(text.strip(" "))
+
+
 def _path_of_dates(node: HasDate) -> str | None:
     """The jsonpath that finds such a time among an attribute's values; None where fractions of a second matter.
 
@@ -290,6 +334,20 @@ def _joined(operator: LiteralString, parts: Sequence[Part], empty: LiteralString
     if len(parts) <= 1:
         return parts[0] if parts else sql.SQL(empty)
     return sql.SQL("({})").format(sql.SQL(operator).join(parts))
+
+
+def _flattened(node: AllOf) -> list[Node]:
+    """The parts of a conjunction, and of those that are conjunctions themselves."""
+    return [one for part in node.parts for one in (_flattened(part) if isinstance(part, AllOf) else [part])]
+
+
+def _leaves(node: Node) -> Iterator[Node]:
+    """The conditions of a tree that are not negated."""
+    if isinstance(node, AllOf | AnyOf):
+        for part in node.parts:
+            yield from _leaves(part)
+    elif not isinstance(node, NoneOf):
+        yield node
 
 
 def _cheapest_first(parts: Iterable[Node]) -> list[Node]:
