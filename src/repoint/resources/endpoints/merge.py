@@ -4,14 +4,15 @@ The rules are Pinpoint's: what a request leaves out keeps its value; a name give
 address has one active endpoint a channel; a user has at most 15 endpoints, who share the user's attributes.
 """
 
+import functools
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import msgspec
-from psycopg import AsyncCursor
+from psycopg import AsyncCursor, sql
 from psycopg.rows import TupleRow
 
 from repoint.db import Connection
@@ -70,45 +71,51 @@ class Merged:
     changes_user: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """What is written in the same statement as the endpoints, from them as they are then.
+
+    `statement` may read `settled`: the position `n` of each update that is written, and the endpoint's columns. It has
+    one parameter, which `parameter` makes of the positions at hand.
+    """
+
+    statement: LiteralString
+    parameter: Callable[[Sequence[int]], str]
+
+
 async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge updates of many callers; for `Database.gather`.
-
-    What touches only itself is one statement, which commits by itself. What must look at other endpoints, or change
-    them (another holder of the address, the user's others), is left out of it and done in a transaction, under locks.
 
     Returns, for each update, None or the BadRequestException its caller should see.
     """
     results: list[Exception | None] = [None] * len(updates)
-    first, *rest = _rounds(updates)
-    merged = await _merged(await _write(connection, updates, first, is_alone=True))
-    left = sorted(one.position for one in merged if not _is_settled(one, results))
-    rounds = [left, *rest] if left else rest
-    if rounds:
-        async with connection.transaction():
-            await _lock_users(connection, [updates[position] for positions in rounds for position in positions])
-            await _merge_rounds(connection, updates, rounds, results)
+
+    def report(position: int, problem: Exception | None) -> None:
+        results[position] = problem
+
+    await merge_with(connection, updates, None, report)
     return results
 
 
 async def merge_with(
     connection: Connection,
     updates: Sequence[EndpointUpdate],
-    follow: Callable[[Connection, list[int]], Awaitable[None]],
+    companion: Companion | None,
     report: Callable[[int, Exception | None], None],
 ) -> None:
-    """Merge updates of many callers as `merge_endpoints` does, each in one commit with what belongs to it.
+    """Merge updates of many callers, each in one commit with what belongs to it.
 
-    `follow(connection, positions)` writes that within the transaction of these updates; `report(position, problem)`
-    is told of each update once its transaction has committed, so that a repeated batch can leave it out.
+    What touches only itself is one statement, which commits by itself. What must look at other endpoints, or change
+    them (another holder of the address, the user's others), is left out of it and done in a transaction, under locks.
+
+    `report(position, problem)` is told of each update once it has been committed, or refused for good: a repeated batch
+    can leave it out.
     """
     results: list[Exception | None] = [None] * len(updates)
     first, *rest = _rounds(updates)
-    async with connection.transaction():
-        merged = await _merged(await _write(connection, updates, first, is_alone=True))
-        left = sorted(one.position for one in merged if not _is_settled(one, results))
-        settled = sorted(set(first) - set(left))
-        await follow(connection, [position for position in settled if results[position] is None])
-    for position in settled:
+    merged = await _merged(await _write(connection, updates, first, companion, is_alone=True))
+    left = sorted(one.position for one in merged if not _is_settled(one, results))
+    for position in sorted(set(first) - set(left)):
         report(position, results[position])
     rounds = [left, *rest] if left else rest
     if not rounds:
@@ -116,8 +123,7 @@ async def merge_with(
     positions = [position for one in rounds for position in one]
     async with connection.transaction():
         await _lock_users(connection, [updates[position] for position in positions])
-        await _merge_rounds(connection, updates, rounds, results)
-        await follow(connection, [position for position in positions if results[position] is None])
+        await _merge_rounds(connection, updates, rounds, results, companion)
     for position in positions:
         report(position, results[position])
 
@@ -140,11 +146,12 @@ async def _merge_rounds(
     updates: Sequence[EndpointUpdate],
     rounds: list[list[int]],
     results: list[Exception | None],
+    companion: Companion | None = None,
 ) -> None:
     for _ in range(ROUNDS_MAX):
         if not rounds:
             return
-        again = await _merge_round(connection, updates, rounds.pop(0), results)
+        again = await _merge_round(connection, updates, rounds.pop(0), results, companion)
         if again:
             rounds.insert(0, again)
     raise AssertionError("updates of one batch keep losing to each other")
@@ -185,11 +192,15 @@ async def _lock_users(connection: Connection, updates: Sequence[EndpointUpdate])
 
 
 async def _merge_round(
-    connection: Connection, updates: Sequence[EndpointUpdate], positions: list[int], results: list[Exception | None]
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: list[int],
+    results: list[Exception | None],
+    companion: Companion | None,
 ) -> list[int]:
     """Merge updates that do not touch each other; returns those to be tried again."""
     again = []
-    merged = await _merged(await _write(connection, updates, positions, is_alone=False))
+    merged = await _merged(await _write(connection, updates, positions, companion, is_alone=False))
     takers = [updates[one.position] for one in merged if one.is_written and one.takes_address]
     if takers:
         await _deactivate_others(connection, takers)
@@ -235,12 +246,30 @@ def _item(update: EndpointUpdate, position: int) -> dict[str, Any]:
 
 
 async def _write(
-    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int], *, is_alone: bool
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: Sequence[int],
+    companion: Companion | None,
+    *,
+    is_alone: bool,
 ) -> AsyncCursor[TupleRow]:
     """Write what can be written; with `is_alone`, only what needs no other endpoint changed."""
     items = msgspec.json.encode([_item(updates[position], position) for position in positions]).decode()
-    return await connection.execute(
-        """
+    given = [items, ENDPOINTS_PER_USER_MAX, ENDPOINT_BYTES_MAX, is_alone]
+    if companion is None:
+        return await connection.execute(_statement(NOTHING), given)
+    return await connection.execute(_statement(companion.statement), [*given, companion.parameter(positions)])
+
+
+NOTHING: Final = "SELECT"
+
+
+@functools.cache
+def _statement(companion: LiteralString) -> bytes:
+    """The merge, and what goes with it."""
+    return (
+        sql.SQL(
+            """
         WITH item AS (
             SELECT * FROM json_to_recordset(%s::json) AS item (
                 n int, app_id text, endpoint_id text, given_id text, channel_type text, address text,
@@ -258,16 +287,16 @@ async def _write(
                 coalesce(e.created_at, i.now) AS created_at,
                 i.effective_at, i.request_id,
                 coalesce(i.user_id, e.user_id) AS user_id,
-                CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{}')
-                     ELSE jsonb_strip_nulls(coalesce(e.attributes, '{}') || i.attributes) END AS attributes,
-                CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{}')
-                     ELSE jsonb_strip_nulls(coalesce(e.metrics, '{}') || i.metrics) END AS metrics,
-                coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{}') AS demographic,
-                coalesce(e.location || i.location, i.location, e.location, '{}') AS location,
+                CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.attributes, '{{}}') || i.attributes) END AS attributes,
+                CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.metrics, '{{}}') || i.metrics) END AS metrics,
+                coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{{}}') AS demographic,
+                coalesce(e.location || i.location, i.location, e.location, '{{}}') AS location,
                 CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
-                     THEN jsonb_strip_nulls(coalesce(family.attributes, '{}') || coalesce(i.user_attributes, '{}'))
-                     WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{}')
-                     ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{}') || i.user_attributes)
+                     THEN jsonb_strip_nulls(coalesce(family.attributes, '{{}}') || coalesce(i.user_attributes, '{{}}'))
+                     WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{{}}') || i.user_attributes)
                 END AS user_attributes,
                 coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
                     e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
@@ -319,11 +348,15 @@ async def _write(
                 user_attributes = excluded.user_attributes
             WHERE e.revision = excluded.revision - 1
             RETURNING app_id, endpoint_id
-        )
+        ), settled AS (
+            SELECT checked.* FROM checked JOIN written USING (app_id, endpoint_id)
+        ), companion AS ({companion})
         SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type, c.reaches_address, c.reaches_user
         FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
-        """,
-        [items, ENDPOINTS_PER_USER_MAX, ENDPOINT_BYTES_MAX, is_alone],
+        """
+        )
+        .format(companion=sql.SQL(companion))
+        .as_bytes()
     )
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from repoint.db import Connection
-from repoint.resources.endpoints.merge import EndpointUpdate, merge_with
+from repoint.resources.endpoints.merge import Companion, EndpointUpdate, merge_with
 from repoint.resources.events.store import Event
 
 
@@ -32,40 +32,34 @@ async def accept(connection: Connection, requests: Sequence[Sequence[Item]]) -> 
     def report(position: int, problem: Exception | None) -> None:
         items[position].is_settled, items[position].problem = True, problem
 
-    async def follow(connection: Connection, positions: list[int]) -> None:
-        await _append_with_endpoint(connection, [event for position in positions for event in items[position].events])
+    def events_of(positions: Sequence[int]) -> str:
+        return msgspec.json.encode(
+            [_given(position, event) for position in positions for event in items[position].events]
+        ).decode()
 
     if items:
-        await merge_with(connection, [item.update for item in items], follow, report)
+        await merge_with(connection, [item.update for item in items], Companion(APPEND, events_of), report)
     return [None] * len(requests)
 
 
-async def _append_with_endpoint(connection: Connection, events: Sequence[Event]) -> None:
-    """Add events to the log, each with its endpoint as it is now."""
-    if not events:
-        return
-    given: list[dict[str, Any]] = [
-        {
-            "app_id": event.app_id,
-            "endpoint_id": event.endpoint_id,
-            "event_type": event.event_type,
-            "event_at": event.event_at,
-            "arrival_at": event.arrival_at,
-            "document": event.document,
-        }
-        for event in events
-    ]
-    await connection.execute(
-        """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
-           SELECT given.arrival_at, given.app_id, given.endpoint_id, given.event_type, given.event_at,
-                  given.document || jsonb_build_object('endpoint', jsonb_strip_nulls(jsonb_build_object(
-                      'Id', e.given_id, 'ChannelType', e.channel_type, 'UserId', e.user_id,
-                      'EndpointStatus', CASE WHEN e.is_active THEN 'ACTIVE' ELSE 'INACTIVE' END,
-                      'OptOut', CASE WHEN e.is_opted_out THEN 'ALL' ELSE 'NONE' END,
-                      'EffectiveDate', e.effective_at, 'RequestId', e.request_id, 'Demographic', e.demographic)))
-           FROM json_to_recordset(%s::json) AS given (
-               arrival_at timestamptz, app_id text, endpoint_id text, event_type text, event_at timestamptz,
-               document jsonb)
-           JOIN endpoint e USING (app_id, endpoint_id)""",
-        [msgspec.json.encode(given).decode()],
-    )
+def _given(position: int, event: Event) -> dict[str, Any]:
+    return {
+        "n": position,
+        "event_type": event.event_type,
+        "event_at": event.event_at,
+        "arrival_at": event.arrival_at,
+        "document": event.document,
+    }
+
+
+# Each event says what its endpoint was at that moment.
+APPEND: Final = """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+       SELECT given.arrival_at, e.app_id, e.endpoint_id, given.event_type, given.event_at,
+              given.document || jsonb_build_object('endpoint', jsonb_strip_nulls(jsonb_build_object(
+                  'Id', e.given_id, 'ChannelType', e.channel_type, 'UserId', e.user_id,
+                  'EndpointStatus', CASE WHEN e.is_active THEN 'ACTIVE' ELSE 'INACTIVE' END,
+                  'OptOut', CASE WHEN e.is_opted_out THEN 'ALL' ELSE 'NONE' END,
+                  'EffectiveDate', e.effective_at, 'RequestId', e.request_id, 'Demographic', e.demographic)))
+       FROM json_to_recordset(%s::json) AS given (
+           n int, arrival_at timestamptz, event_type text, event_at timestamptz, document jsonb)
+       JOIN settled e USING (n)"""
