@@ -116,6 +116,25 @@ def test_a_position_that_is_rolled_back_is_where_it_was(dsn, app_id):
     assert asyncio.run(scene()) == [["0", "1", "2"], ["0", "1", "2"], ["3", "4"]]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_transactions_are_in_the_order_of_their_numbers_not_of_their_digits(dsn, app_id, limit):
+    async def scene():
+        connection = await connect(dsn)
+        for xid in ("8", "9", "10", "11", "99", "100"):
+            await connection.execute(
+                """INSERT INTO event (arrival_at, xid, app_id, endpoint_id, event_type, event_at, document)
+                   VALUES (%s, %s, %s, 'e', %s, %s, '{}')""",
+                [NOW, xid, app_id, xid, NOW],
+            )
+        found, position = [], Position("3:3:")
+        while (step := await read(connection, position, limit, app_id=app_id))[0]:
+            found += [one.event_type for one in step[0]]
+            position = step[1]
+        return found
+
+    assert asyncio.run(scene()) == ["8", "9", "10", "11", "99", "100"]
+
+
 def partitions(dsn):
     with psycopg.connect(dsn) as connection:
         rows = connection.execute(

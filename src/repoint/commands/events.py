@@ -107,7 +107,7 @@ async def _last(server: Server, app_id: str | None, event_types: tuple[str, ...]
     rows = await server.db.fetch_all(
         """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills FROM event
            WHERE (%s::text IS NULL OR app_id = %s) AND (%s::text[] = '{}' OR event_type = ANY(%s::text[]))
-           ORDER BY xid DESC, event_id DESC LIMIT %s""",
+           ORDER BY event.xid DESC, event_id DESC LIMIT %s""",
         [app_id, app_id, list(event_types), list(event_types), lines],
     )
     return list(each_event(reversed(rows)))[-lines:]

@@ -146,10 +146,10 @@ async def _take(
         given.append(app_id)
     rows = await connection.execute(
         sql.SQL(
-            """SELECT xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills
+            """SELECT next.xid::text, event_id, arrival_at, app_id, endpoint_id, event_type, event_at, document, fills
                FROM (SELECT *, sum(stands_for) OVER (ORDER BY xid, event_id) - stands_for AS before
                      FROM event WHERE {condition} ORDER BY xid, event_id LIMIT %s) AS next
-               WHERE before < %s ORDER BY xid, event_id"""
+               WHERE before < %s ORDER BY next.xid, event_id"""
         ).format(condition=condition),
         [*given, limit, limit],
     )
