@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -89,3 +90,15 @@ def in_order(numbers, endpoints=3):
 
 def lines_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def kinesis_records(aws, name):
+    """What a stream has got, each with its shard; those of a shard in order."""
+    kinesis = boto3.client("kinesis", region_name=REGION, endpoint_url=aws)
+    found = []
+    for shard in kinesis.list_shards(StreamName=name)["Shards"]:
+        start = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = kinesis.get_shard_iterator(StreamName=name, **start)["ShardIterator"]
+        records = kinesis.get_records(ShardIterator=iterator, Limit=10_000)["Records"]
+        found += [record | {"ShardId": shard["ShardId"]} for record in records]
+    return found

@@ -22,6 +22,7 @@ from tests.streams.conftest import (
     arn_of,
     bind,
     in_order,
+    kinesis_records,
     lines_of,
     numbers_of,
     put_numbered,
@@ -71,16 +72,6 @@ def test_a_deleted_stream_gets_nothing_and_a_new_one_starts_from_there(streaming
     eventually(lambda: len(lines_of(file)) == 2)
 
     assert [record["attributes"]["n"] for record in lines_of(file)] == ["0", "2"]
-
-
-def kinesis_records(aws, name):
-    kinesis = boto3.client("kinesis", region_name=REGION, endpoint_url=aws)
-    found = []
-    for shard in kinesis.list_shards(StreamName=name)["Shards"]:
-        start = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-        iterator = kinesis.get_shard_iterator(StreamName=name, **start)["ShardIterator"]
-        found += kinesis.get_records(ShardIterator=iterator, Limit=10_000)["Records"]
-    return found
 
 
 def test_kinesis_gets_records_keyed_by_endpoint(streaming, aws, client, app):

@@ -1,6 +1,7 @@
 """Kafka, of any maker: an idempotent producer, acknowledged by all replicas, keyed by endpoint."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
@@ -9,6 +10,8 @@ from aiokafka.errors import KafkaError
 
 from repoint.streams.sink import SinkError, StreamRecord
 
+# What is wrong the stream says itself; the library would say it ten times a second.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 REQUEST_MILLISECONDS = 30_000
 BATCH_BYTES = 256 * 1024
 
