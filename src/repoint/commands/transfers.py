@@ -17,6 +17,7 @@ from repoint.main import Installation, build_storage, run_jobs
 from repoint.options import INSTALLATION, settings_of, settings_options
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
+from repoint.resources.campaigns.copies import why_not
 from repoint.resources.jobs import store
 from repoint.resources.jobs.api import create_export, create_import, failures_of
 from repoint.resources.jobs.watch import Watch, format_of
@@ -45,6 +46,7 @@ class Opened:
 @click.option("--segment", help="Make a segment of this name of what is imported.")
 @click.option("--format", "file_format", type=click.Choice(["CSV", "JSON"]), help="Where the files' names do not say.")
 @click.option("--watch", metavar="URL", help="Go on: import every file that appears under this s3:// prefix.")
+@click.option("--campaign", "campaign_id", help="With --watch: send a copy of this campaign to each file's endpoints.")
 @click.option("--every", "every_seconds", type=click.FloatRange(0.1), default=5.0, show_default=True)
 def import_command(
     *,
@@ -65,13 +67,19 @@ def import_command(
     repoint import people.csv --app 0123456789abcdef0123456789abcdef --segment People
     repoint import --watch s3://incoming/people/ --app 0123456789abcdef0123456789abcdef
     """
+    campaign_id: str | None = given.pop("campaign_id")
     if bool(files) == bool(watch):
         raise click.UsageError("name FILES, or a prefix with --watch")
+    if campaign_id and not watch:
+        raise click.UsageError("--campaign goes with --watch")
     definition = _definition(given["account_id"], segment)
 
     async def act(opened: Opened) -> bool:
         if watch:
-            await _watch(opened, watch, definition, every_seconds)
+            await _check_campaign(opened, campaign_id)
+            place = _parsed(watch)
+            watched = Watch(opened.call, opened.storage, opened.app_id, place, definition, campaign_id)
+            await _watch(opened, watched, every_seconds)
         jobs = [await _import(opened, group, definition, file_format) for group in _groups(files)]
         return all(jobs)
 
@@ -192,9 +200,16 @@ async def _upload(storage: Storage, names: list[str]) -> list[Place]:
     return places
 
 
-async def _watch(opened: Opened, url: str, definition: dict[str, Any], every_seconds: float) -> None:
-    watch = Watch(opened.call, opened.storage, opened.app_id, _parsed(url), definition)
-    click.echo(f"watching {url}")
+async def _check_campaign(opened: Opened, campaign_id: str | None) -> None:
+    if campaign_id is not None:
+        async with opened.server.db.connection() as connection:
+            problem = await why_not(connection, opened.app_id, campaign_id)
+        if problem:
+            raise click.ClickException(problem)
+
+
+async def _watch(opened: Opened, watch: Watch, every_seconds: float) -> None:
+    click.echo(f"watching {watch.place.url}")
     running: dict[str, str] = {}
     while True:
         try:
@@ -209,7 +224,8 @@ async def _watch(opened: Opened, url: str, definition: dict[str, Any], every_sec
             job_now = await store.get(opened.server.db, job_id)
             if job_now is None or job_now.completed_at is not None:
                 name = running.pop(job_id)
-                click.echo(f"{name}: {job_now.status if job_now else 'GONE'}")
+                reason = f": {job_now.reason}" if job_now and job_now.reason else ""
+                click.echo(f"{name}: {job_now.status if job_now else 'GONE'}{reason}")
         await asyncio.sleep(every_seconds)
 
 

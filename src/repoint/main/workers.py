@@ -24,6 +24,7 @@ from repoint.main.installation import Installation
 from repoint.metrics import Metrics
 from repoint.processes import Life
 from repoint.resources.call import Server
+from repoint.resources.campaigns.copies import start_copy
 from repoint.resources.campaigns.run import Scheduler
 from repoint.resources.jobs.run import Runner, run_until
 from repoint.resources.kpis.rollup import keep
@@ -88,7 +89,7 @@ async def run_jobs(installation: Installation, server: Server, stopping: asyncio
     if settings.job_concurrency:
         bulk = BulkDatabase(installation.dsn, connections_max=settings.job_concurrency)
         validate = Model.load().validators.shape("EndpointBatchItem")
-        runner = Runner(server, bulk, build_storage(settings), validate, stopping)
+        runner = Runner(server, bulk, build_storage(settings), validate, start_copy, stopping)
         await run_until(runner, concurrency=settings.job_concurrency, lease_seconds=settings.lease_seconds)
 
 

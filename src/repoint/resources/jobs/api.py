@@ -1,6 +1,7 @@
 """The eight operations on import and export jobs."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from repoint.bindings.storage import StorageUrlError, parse_url
@@ -26,8 +27,12 @@ async def create_import_job(call: Call, request: shapes.CreateImportJobRequest) 
     return cast("shapes.ImportJobResponse", _document(job, []))
 
 
-async def create_import(call: Call, app_id: str, definition: dict[str, Any], *, also: Also | None = None) -> store.Job:
+async def create_import(
+    call: Call, app_id: str, definition: dict[str, Any], *, also: Also | None = None, campaign_id: str | None = None
+) -> store.Job:
     """An import job, checked and on the queue; `also` is done in the same transaction.
+
+    With `campaign_id`, a copy of that campaign starts on the segment that is defined.
 
     Raises:
         BadRequestException: for a definition that asks for nothing, or for what cannot be.
@@ -43,7 +48,7 @@ async def create_import(call: Call, app_id: str, definition: dict[str, Any], *, 
     if not defines and (definition.get("SegmentId") or definition.get("SegmentName")):
         raise BadRequestException("DefineSegment: must be true where SegmentId or SegmentName is given")
     segment_id = definition.get("SegmentId") or (new_id() if defines else None)
-    job = _new(call, app_id, "IMPORT", definition, segment_id)
+    job = replace(_new(call, app_id, "IMPORT", definition, segment_id), campaign_id=campaign_id)
     await _enqueue(call, job, "begin_import", also)
     return job
 

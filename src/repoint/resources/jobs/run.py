@@ -6,8 +6,9 @@ Every step may be done again: what has been done stands in the job's own rows, c
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from repoint.bindings.storage import Storage, StorageError, parse_url
@@ -29,17 +30,23 @@ logger = logging.getLogger(__name__)
 
 CHUNK_ATTEMPTS_MAX = 6
 RETRY_SECONDS = 0.1
+# Starts a copy of a job's campaign on the segment its import made, or says why it cannot.
+StartCampaign = Callable[[Connection, store.Job, segments.StoredSegment, datetime], Awaitable[str | None]]
 BEGINNING = ("CREATED", "PREPARING_FOR_INITIALIZATION", "INITIALIZING")
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """What runs import and export jobs: the functions a worker's queue calls by name."""
+    """What runs import and export jobs: the functions a worker's queue calls by name.
+
+    Jobs know nothing of campaigns: `start_campaign` does.
+    """
 
     server: Server
     bulk: BulkDatabase
     storage: Storage
     validate: Validate
+    start_campaign: StartCampaign
     stopping: asyncio.Event
 
     def jobs(self) -> Mapping[str, queue.Job]:
@@ -165,7 +172,7 @@ class Runner:
         await self.server.db.atomically(settle)
 
     async def finish_import(self, job_id: str) -> None:
-        """Make the segment, and say how the import ended."""
+        """Make the segment, start the campaign that waits for it, and say how the import ended: one transaction."""
         job = await store.get(self.server.db, job_id)
         if job is None or job.completed_at is not None:
             return
@@ -177,11 +184,20 @@ class Runner:
         try:
             async with self.server.db.settings_change() as connection:
                 if await store.complete(connection, job_id, "COMPLETED", self.server.clock()) and job.segment_id:
-                    await self._define_segment(connection, job, pieces)
+                    segment = await self._define_segment(connection, job, pieces)
+                    if job.campaign_id is not None:
+                        await self._start_campaign(connection, job, segment)
         except WireError as error:  # the segment has been deleted meanwhile
             await self._fail(job_id, error.message)
 
-    async def _define_segment(self, connection: Connection, job: store.Job, pieces: list[store.Piece]) -> None:
+    async def _start_campaign(self, connection: Connection, job: store.Job, segment: segments.StoredSegment) -> None:
+        problem = await self.start_campaign(connection, job, segment, self.server.clock())
+        if problem:
+            await store.note(connection, job.job_id, f"no campaign was started: {problem}")
+
+    async def _define_segment(
+        self, connection: Connection, job: store.Job, pieces: list[store.Piece]
+    ) -> segments.StoredSegment:
         assert job.segment_id is not None
         assert job.member_version is not None
         to = members.MemberSet(job.app_id, job.segment_id, job.member_version)
@@ -196,14 +212,13 @@ class Runner:
         }
         now = self.server.clock()
         if given.get("SegmentId"):
-            await segments.add_version(
+            return await segments.add_version(
                 connection, job.app_id, job.segment_id, definition=definition, member_version=to.version, now=now
             )
-        else:
-            name = given.get("SegmentName", "")
-            await segments.create_imported(
-                connection, job.app_id, job.segment_id, name=name, definition=definition, now=now
-            )
+        name = given.get("SegmentName", "")
+        return await segments.create_imported(
+            connection, job.app_id, job.segment_id, name=name, definition=definition, now=now
+        )
 
     async def _fail(self, job_id: str, reason: str | None) -> None:
         """A job fails: what it has imported stays, what it was to define does not come to be."""

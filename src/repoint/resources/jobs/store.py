@@ -17,7 +17,7 @@ Failure = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A stored job; `definition` is the request."""
+    """A stored job; `definition` is the request, `campaign_id` the campaign a copy of which follows an import."""
 
     job_id: str
     app_id: str
@@ -29,6 +29,7 @@ class Job:
     segment_id: str | None
     member_version: int | None
     reason: str | None
+    campaign_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,18 @@ async def running(connection: Connection, job_type: str) -> int:
 async def insert(connection: Connection, job: Job) -> None:
     """A new job."""
     await connection.execute(
-        """INSERT INTO job (job_id, app_id, job_type, status, definition, created_at, segment_id)
-           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-        [job.job_id, job.app_id, job.job_type, job.status, Jsonb(job.definition), job.created_at, job.segment_id],
+        """INSERT INTO job (job_id, app_id, job_type, status, definition, created_at, segment_id, campaign_id)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
+        [
+            job.job_id,
+            job.app_id,
+            job.job_type,
+            job.status,
+            Jsonb(job.definition),
+            job.created_at,
+            job.segment_id,
+            job.campaign_id,
+        ],
     )
 
 
@@ -76,7 +86,7 @@ async def get(db: Database, job_id: str) -> Job | None:
     """One job."""
     row = await db.fetch_one(
         """SELECT job_id, app_id, job_type, status, definition, created_at, completed_at, segment_id, member_version,
-                  reason
+                  reason, campaign_id
            FROM job WHERE job_id = %s""",
         [job_id],
     )
@@ -89,7 +99,7 @@ async def list_jobs(
     """Jobs of an application, or of one of its segments, the newest first, after the one `before` names by its id."""
     rows = await db.fetch_all(
         """SELECT job_id, app_id, job_type, status, definition, created_at, completed_at, segment_id, member_version,
-                  reason
+                  reason, campaign_id
            FROM job WHERE app_id = %s AND job_type = %s AND (%s::text IS NULL OR segment_id = %s)
              AND (%s::text IS NULL OR (created_at, job_id) < (
                  SELECT created_at, job_id FROM job last WHERE last.job_id = %s))
@@ -207,6 +217,11 @@ async def complete(connection: Connection, job_id: str, status: str, now: dateti
         [status, now, reason, job_id],
     )
     return cursor.rowcount == 1
+
+
+async def note(connection: Connection, job_id: str, reason: str) -> None:
+    """What is to be told of a job that has ended, first among its failures."""
+    await connection.execute("UPDATE job SET reason = %s WHERE job_id = %s", [reason, job_id])
 
 
 async def set_export_progress(connection: Connection, job_id: str, *, rows: int, parts: int, is_complete: bool) -> None:

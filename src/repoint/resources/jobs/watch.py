@@ -18,13 +18,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Watch:
-    """What is watched, and how what is found there is imported; `definition` has what all imports share."""
+    """What is watched, and how what is found there is imported; `definition` has what all imports share.
+
+    With `campaign_id`, each file's import starts a copy of that campaign on the segment it makes.
+    """
 
     call: Call
     storage: Storage
     app_id: str
     place: Place
     definition: dict[str, Any]
+    campaign_id: str | None = None
     seen_growing: dict[str, str] = field(default_factory=dict)
 
     async def look(self) -> list[Job]:
@@ -62,13 +66,12 @@ class Watch:
     async def _begin(self, one: StoredObject, version: str, file_format: str) -> Job | None:
         """The import and the memory of it, in one commit; None when as many imports are running as may."""
         url = self._url(one)
+        definition = self.definition | {"S3Url": url, "Format": file_format}
+        if self.campaign_id is not None:
+            definition = {"DefineSegment": True, "SegmentName": one.key.rpartition("/")[2]} | definition
+        also = _remember(self.app_id, url, version)
         try:
-            return await create_import(
-                self.call,
-                self.app_id,
-                self.definition | {"S3Url": url, "Format": file_format},
-                also=_remember(self.app_id, url, version),
-            )
+            return await create_import(self.call, self.app_id, definition, also=also, campaign_id=self.campaign_id)
         except TooManyRequestsException:
             logger.info("%s waits: enough imports are running", url)
             return None
