@@ -62,7 +62,9 @@ class Database:
         await self.pool.open(wait=True, timeout=CONNECT_SECONDS * 3)
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back, once nobody uses them."""
+        for gatherer in self._gatherers.values():
+            await gatherer.finish()
         for lane in self._lanes:
             await lane.close()
         await self.pool.close()

@@ -36,6 +36,11 @@ class Gatherer(Generic[Item, Result]):
             self._task = asyncio.create_task(self._drain())
         return await future
 
+    async def finish(self) -> None:
+        """Return when nothing is under way any more: a batch goes on after those who waited for it have gone."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     async def _drain(self) -> None:
         try:
             while self._waiting:
