@@ -1,11 +1,13 @@
 """What campaigns need around them: a server that mails to a sink, endpoints, segments, and the campaign itself."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from repoint.db.embedded import dsn_of
+from repoint.db.embedded import EmbeddedPostgres, dsn_of
+from repoint.db.migrate import load_migrations, migrate
 from tests.campaigns.sink import Sink
 from tests.conftest import eventually, start_server
 
@@ -27,6 +29,20 @@ def mailing(tmp_path_factory):
 def app(mailing):
     """A fresh application on it."""
     return App(*mailing)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A PostgreSQL whose database `migrated` is there to be copied: each simulation has a copy of its own."""
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("simulation") / "data")
+    dsn = postgres.start()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET synchronous_commit = off")  # only our own processes die here
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CREATE DATABASE migrated")
+    asyncio.run(migrate(dsn.replace("dbname=postgres", "dbname=migrated"), load_migrations()))
+    yield dsn
+    postgres.stop()
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ def selection_of(
     *,
     forced_reason: str | None = None,
     endpoint_ids: Sequence[str] | None = None,
+    earlier: Sequence[str] = (),
 ) -> Selection:
     """Whom of the segment the wave is for, and what keeps them from it."""
     treatments = treatments_in(campaign, wave)
@@ -93,9 +94,11 @@ def selection_of(
         total_cap=rules.total,
         daily_cap=rules.daily,
         daily_cap_of_app=rules.daily_of_app,
+        due_at=now if wave.wave_id is None else wave.due_at,
         now=now,
         forced_reason=forced_reason,
         endpoint_ids=endpoint_ids,
+        earlier=earlier,
     )
 
 

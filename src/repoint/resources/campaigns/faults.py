@@ -1,5 +1,7 @@
 """What makes a run impossible: found when it begins, told by the campaign's status and its activity's result."""
 
+from datetime import datetime
+
 from repoint.db import Connection
 from repoint.wire.exceptions import BadRequestException
 
@@ -18,7 +20,7 @@ def invalid(error: BadRequestException) -> RunError:
     return RunError("INVALID", error.message)
 
 
-async def stop_campaign(connection: Connection, app_id: str, campaign_id: str, error: RunError) -> None:
+async def stop_campaign(connection: Connection, app_id: str, campaign_id: str, error: RunError, now: datetime) -> None:
     """No further runs; those that have not begun to select their audience have failed."""
     await connection.execute(
         "UPDATE campaign SET fault = %s, fault_reason = %s WHERE app_id = %s AND campaign_id = %s",
@@ -29,10 +31,10 @@ async def stop_campaign(connection: Connection, app_id: str, campaign_id: str, e
         [app_id, campaign_id],
     )
     await connection.execute(
-        """UPDATE campaign_activity SET state = 'COMPLETED', result = 'FAIL', reason = %s, ended_at = now(),
+        """UPDATE campaign_activity SET state = 'COMPLETED', result = 'FAIL', reason = %s, ended_at = %s,
                counts = '{}'
            WHERE app_id = %s AND campaign_id = %s AND ended_at IS NULL AND state = 'PENDING'""",
-        [error.reason, app_id, campaign_id],
+        [error.reason, now, app_id, campaign_id],
     )
     await connection.execute(
         "DELETE FROM campaign_wave WHERE app_id = %s AND campaign_id = %s AND done_at IS NULL", [app_id, campaign_id]

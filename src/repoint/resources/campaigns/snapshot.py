@@ -8,7 +8,7 @@ together cannot pass one daily cap.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import sql
@@ -32,7 +32,8 @@ class Selection:
     `owners` has for each cohort the position, from 1, of the treatment (in `treatments`) that it belongs to, 0 for
     none of this wave; those in `held_out` cohorts belong to one and get nothing. `channels` and `quiet` are pairs
     "position:channel type" and "position:zone". `zones` are the wave's own (None: zones do not matter), `other_zones`
-    those of the run's other waves.
+    those of the run's other waves. Daily limits count back from `due_at`. `earlier` are the ids under which the run's
+    waves so far have their messages and drops: who is among them has moved to another zone since, and is passed over.
     """
 
     app_id: str
@@ -49,9 +50,11 @@ class Selection:
     total_cap: int
     daily_cap: int
     daily_cap_of_app: int
+    due_at: datetime
     now: datetime
     forced_reason: str | None = None
     endpoint_ids: Sequence[str] | None = None
+    earlier: Sequence[str] = ()
 
     def parameters(self) -> dict[str, Any]:
         """As the statement wants them."""
@@ -70,9 +73,11 @@ class Selection:
             "total_cap": self.total_cap,
             "daily_cap": self.daily_cap,
             "daily_cap_of_app": self.daily_cap_of_app,
+            "day_ago": self.due_at - timedelta(hours=24),
             "now": self.now,
             "forced_reason": self.forced_reason,
             "endpoint_ids": None if self.endpoint_ids is None else list(self.endpoint_ids),
+            "earlier": list(self.earlier),
         }
 
 
@@ -101,13 +106,19 @@ JUDGED = sql.SQL(
           AND (NOT %(is_local)s
                OR e.demographic ->> 'Timezone' = ANY (%(zones)s::text[])
                OR %(is_first)s AND (e.demographic ->> 'Timezone' = ANY (%(other_zones)s::text[])) IS NOT TRUE)
+          AND (%(earlier)s::text[] = '{{}}' OR NOT EXISTS (
+              SELECT 1 FROM message m WHERE m.app_id = %(app_id)s AND m.endpoint_id = e.endpoint_id
+                AND m.activity_id = ANY (%(earlier)s::text[])
+              UNION ALL
+              SELECT 1 FROM campaign_drop d WHERE d.app_id = %(app_id)s AND d.endpoint_id = e.endpoint_id
+                AND d.activity_id = ANY (%(earlier)s::text[])))
     ), ranked AS (
         SELECT endpoint_id, channel_type, address, treatment, zone, reason, row_number() OVER (
             PARTITION BY hashtextextended(address, 0), channel_type, address, reason IS NULL, treatment = 0
             ORDER BY endpoint_id) AS copy
         FROM member
     ), campaign_ledgers AS (
-        SELECT l.ledger_id, l.created_at > %(now)s - interval '24 hours' OR a.frequency = 'EVENT' AS is_of_today
+        SELECT l.ledger_id, l.created_at > %(day_ago)s OR a.frequency = 'EVENT' AS is_of_today
         FROM campaign_activity a JOIN campaign_ledger l USING (activity_id)
         WHERE a.app_id = %(app_id)s AND a.campaign_id = %(campaign_id)s
     ), at_total_cap AS (
@@ -125,18 +136,18 @@ JUDGED = sql.SQL(
     ), at_daily_cap AS (
         SELECT m.endpoint_id FROM message m
         WHERE %(daily_cap)s > 0 AND m.app_id = %(app_id)s AND m.state <> 'STOPPED'
-          AND m.created_at > %(now)s - interval '24 hours'
+          AND m.created_at > %(day_ago)s
           AND m.activity_id IN (SELECT ledger_id FROM campaign_ledgers WHERE is_of_today)
           AND (%(endpoint_ids)s::text[] IS NULL OR m.endpoint_id = ANY (%(endpoint_ids)s::text[]))
         GROUP BY m.endpoint_id HAVING count(*) >= %(daily_cap)s
         UNION
         SELECT m.endpoint_id FROM message m
         WHERE %(daily_cap_of_app)s > 0 AND m.app_id = %(app_id)s AND m.state <> 'STOPPED'
-          AND m.created_at > %(now)s - interval '24 hours'
+          AND m.created_at > %(day_ago)s
           AND m.activity_id IN (
               SELECT l.ledger_id FROM campaign_activity a JOIN campaign_ledger l USING (activity_id)
               WHERE a.app_id = %(app_id)s
-                AND (l.created_at > %(now)s - interval '24 hours' OR a.frequency = 'EVENT'))
+                AND (l.created_at > %(day_ago)s OR a.frequency = 'EVENT'))
           AND (%(endpoint_ids)s::text[] IS NULL OR m.endpoint_id = ANY (%(endpoint_ids)s::text[]))
         GROUP BY m.endpoint_id HAVING count(*) >= %(daily_cap_of_app)s
     ), judged AS MATERIALIZED (

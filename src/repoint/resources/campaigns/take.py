@@ -49,10 +49,10 @@ async def take_next(server: Server, connection: Connection, now: datetime, *, la
             await _take(Call(server, app.region), connection, campaign, wave, is_late=is_late)
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
         logger.exception("campaign %s cannot run", wave.campaign_id)
-        await stop_campaign(connection, wave.app_id, wave.campaign_id, RunError("INVALID", str(error)))
+        await stop_campaign(connection, wave.app_id, wave.campaign_id, RunError("INVALID", str(error)), now)
         return True
     except RunError as error:
-        await stop_campaign(connection, wave.app_id, wave.campaign_id, error)
+        await stop_campaign(connection, wave.app_id, wave.campaign_id, error, now)
         return True
     await connection.execute("UPDATE campaign_wave SET done_at = %s WHERE wave_id = %s", [now, wave.wave_id])
     return True
@@ -87,10 +87,10 @@ async def _take(call: Call, connection: Connection, campaign: StoredCampaign, wa
     reason = "EXPIRED" if is_late or (expires_at is not None and expires_at <= now) else None
     part = None if wave.zones is None else str(wave.wave_id)
     run = OpenRun(campaign, treatments, ids, expires_at)
-    ledgers = await open_ledgers(call, connection, run, part)
-    counts = await snapshot.take(
-        connection, condition, selection_of(campaign, wave, now, forced_reason=reason), ids, ledgers
-    )
+    earlier = [*ids, *await _ledgers_so_far(connection, ids)] if wave.zones is not None else []
+    ledgers = await open_ledgers(call, connection, run, part, wave.due_at)
+    selection = selection_of(campaign, wave, now, forced_reason=reason, earlier=earlier)
+    counts = await snapshot.take(connection, condition, selection, ids, ledgers)
     await add_metrics(connection, run, counts)
     await cut_slices(call, connection, run, ledgers)
 
@@ -108,6 +108,14 @@ async def _lock_activities(connection: Connection, wave: Wave) -> dict[str, tupl
     }
 
 
+async def _ledgers_so_far(connection: Connection, activity_ids: Sequence[str]) -> list[str]:
+    """Under which ids the messages of a run's earlier waves stand in the ledger."""
+    cursor = await connection.execute(
+        "SELECT ledger_id FROM campaign_ledger WHERE activity_id = ANY (%s)", [list(activity_ids)]
+    )
+    return [ledger_id for (ledger_id,) in await cursor.fetchall()]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenRun:
     """Treatments of a campaign with the activities they have in one run, and when what is left of it is given up."""
@@ -118,8 +126,13 @@ class OpenRun:
     expires_at: datetime | None
 
 
-async def open_ledgers(call: Call, connection: Connection, run: OpenRun, part: str | None) -> list[str]:
+async def open_ledgers(
+    call: Call, connection: Connection, run: OpenRun, part: str | None, due_at: datetime
+) -> list[str]:
     """What each activity sends, under the ids its messages will have in the ledger.
+
+    `due_at` is the moment the messages count from for daily limits: a day later the next run may send, though the
+    scheduler be quicker that time.
 
     Raises:
         RunError: when there is nothing that could be sent.
@@ -135,7 +148,7 @@ async def open_ledgers(call: Call, connection: Connection, run: OpenRun, part: s
         )
         await connection.execute(
             "INSERT INTO campaign_ledger (ledger_id, activity_id, created_at) VALUES (%s, %s, %s)",
-            [ledger_id, activity_id, now],
+            [ledger_id, activity_id, due_at],
         )
         await connection.execute(
             """UPDATE campaign_activity SET state = 'RUNNING', started_at = coalesce(started_at, %s), facts = %s
