@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check serve bench gen vectors lock format
+.PHONY: help setup demo test check simulate serve bench gen vectors lock format
 
 help:
 	@echo "make demo    set up, start, send the first messages for real, show what arrived (KEEP=1 stays up)"
 	@echo "make test    set up and run the whole test suite"
 	@echo "make check   format, lint, types, import contracts, tidy rules, generated files"
+	@echo "make simulate  random campaigns and failures, a story for each seed (SEEDS=100:200, or SEEDS=7 for one again)"
 	@echo "make serve   a server and its workers on ./repoint-data"
 	@echo "make bench   the benchmarks as ratios (ONLY=name runs one); leaves build/bench.json"
 	@echo "make gen     API shapes from the service model, and the generated reference pages"
@@ -28,6 +29,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+simulate: setup
+	REPOINT_SIMULATION_SEEDS=$(or $(SEEDS),1:50) $(BIN)/python -m pytest tests/campaigns/test_simulation.py --timeout=600
 
 check: setup
 	$(BIN)/ruff format --check .
