@@ -76,7 +76,7 @@ def answering(aws, status, code):
 
 def send(*emails):
     async def run():
-        provider = SesProvider()
+        provider = SesProvider(is_reporting=False)
         outcomes = await provider.send(emails)
         await provider.close()
         return outcomes
@@ -152,7 +152,8 @@ def test_an_ses_that_is_away_is_tried_again(aws):
     ],
 )
 def test_an_identity_chooses_the_provider(identities, members, expected):
-    assert EmailRouter(identities, SesProvider(), SesProvider()).is_theirs(email(**members)) is expected
+    theirs, others = SesProvider(is_reporting=False), SesProvider(is_reporting=False)
+    assert EmailRouter(identities, theirs, others).is_theirs(email(**members)) is expected
 
 
 def test_a_server_sends_its_domains_by_ses_and_the_rest_by_relay(ses, tmp_path):
@@ -171,3 +172,21 @@ def test_a_server_sends_its_domains_by_ses_and_the_rest_by_relay(ses, tmp_path):
 
     assert [message.source for message in ses("us-east-1")] == ["news@shop.example"]
     assert [one["recipient"] for one in kept] == ["b@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("reports", "told"),
+    [((), {"_email.send", "_email.delivered"}), (("--ses-topic-arn", "arn:aws:sns:us-east-1:1:ses"), {"_email.send"})],
+)
+def test_a_delivery_that_ses_will_report_is_not_told_before(ses, tmp_path, reports, told):
+    with serving(tmp_path / "data", "--ses-identity", "*", *reports) as (server, client, app_id):
+        content = {"Subject": {"Data": "Hi"}, "TextPart": {"Data": "there"}}
+        client.send_messages(
+            ApplicationId=app_id,
+            MessageRequest={
+                "Addresses": {"a@example.com": {"ChannelType": "EMAIL"}},
+                "MessageConfiguration": {"EmailMessage": {"FromAddress": "x@shop.example", "SimpleEmail": content}},
+            },
+        )
+        eventually(lambda: query(server, "SELECT state FROM message") == [("SENT",)])
+        assert {one for (one,) in query(server, "SELECT event_type FROM logged_event")} == told

@@ -27,6 +27,7 @@ class Outcome:
     status_message: str
     provider_message_id: str = ""
     is_stopped: bool = False  # on purpose, by a rule of ours or of the recipient's: no failure
+    is_told_later: bool = False  # taken; the far end reports by itself when the recipient's server has it
 
     @property
     def is_retryable(self) -> bool:

@@ -49,7 +49,7 @@ class SentMail:
         return made
 
     def _subject(self) -> str:
-        """Its own, or the one all have; that of a campaign which differs from mail to mail is not kept."""
+        """Its own, or the one all have."""
         shared = self.plan.content.parts.get("Subject", "") if self.plan else ""
         return str(self.mail.get("Subject") or ("" if "{{" in shared else shared))
 

@@ -29,7 +29,7 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
         alike = list(group)
         lines += specimen.write_lines(alike, now)
         texts = [one.outcome.status_message.replace("\x00", "") for one in alike if one.outcome]
-        await outbox.settle_sent(connection, [one.row for one in alike], texts, sent_at)
+        await outbox.settle_sent(connection, [one.row for one in alike], texts, _own_subjects(alike), sent_at)
     others = [delivery for delivery in deliveries if not _is_plain(delivery)] if len(sent) < len(deliveries) else []
     if others:
         settled = [pipeline.settle(delivery, now) for delivery in others]
@@ -40,6 +40,13 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
                 lines += [events.copy_line(event) for event in pipeline.events_of(delivery, now)]
     if lines:
         await events.append_lines(connection, b"".join(lines))
+
+
+def _own_subjects(alike: Sequence[Delivery]) -> list[str] | None:
+    """The subjects of one plan's emails, for the events still to come; None when the plan knows it."""
+    if "{{" not in alike[0].plan.content.parts.get("Subject", ""):
+        return None
+    return [one.rendered.get("Subject", "").replace("\x00", "") for one in alike]
 
 
 def bounced_addresses(deliveries: Sequence[Delivery], now: datetime) -> list[Suppressed]:

@@ -38,8 +38,9 @@ def email_events(
 ) -> list[Event]:
     """What became of an email.
 
-    Taken by the relay: sent and delivered. Refused by it, or never taken: sent and bounced. Stopped before the wire:
-    rejected, or a rendering failure; nothing was sent, and nobody's address is to blame.
+    Taken by the relay: sent and delivered, unless it tells of deliveries by itself. Refused by it, or never taken: sent
+    and bounced. Stopped before the wire: rejected, or a rendering failure; nothing was sent, and nobody's address is to
+    blame.
     """
     if outcome.status_code in (RENDERING_FAILURE_CODE, TOO_LONG_CODE):
         failure = {"rendering_failure": {"error_message": outcome.status_message}}
@@ -52,6 +53,8 @@ def email_events(
         return [email_event(row, "rejected", rejected, sent, {"feedback": "rejected", **attributes}, now)]
     events = [email_event(row, "send", {"send": {}}, sent, {"feedback": "received", **attributes}, now)]
     if outcome.status is DeliveryStatus.SUCCESSFUL:
+        if outcome.is_told_later:
+            return events
         delivery = {
             "smtp_response": outcome.status_message,
             "reporting_mta": "",

@@ -115,7 +115,7 @@ async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[
         logger.warning("no SMTP relay is configured: email goes to the inbox, and nothing to the outside")
     email: EmailProvider = SmtpProvider.from_urls(urls)
     if settings.ses_identity:
-        email = EmailRouter(settings.ses_identity, SesProvider(), email)
+        email = EmailRouter(settings.ses_identity, SesProvider(is_reporting=bool(settings.ses_topic_arn)), email)
     text = InboxTextProvider(server.db, server.clock)
     providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text))
     try:

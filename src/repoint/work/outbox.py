@@ -104,21 +104,26 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
     )
 
 
-async def settle_sent(connection: Connection, sent: Sequence[Leased], texts: Sequence[str], now: datetime) -> None:
+async def settle_sent(
+    connection: Connection, sent: Sequence[Leased], texts: Sequence[str], subjects: Sequence[str] | None, now: datetime
+) -> None:
     """Record that neighbours in the ledger, messages of one activity, were sent; `texts` are the far end's words.
 
-    One walk over their range, with each row's text looked up in an object: there is no join to be planned wrongly for a
-    table that is too new to have statistics.
+    `subjects` are the emails' own, if they differ. One walk over their range, with each row's texts looked up in
+    objects: there is no join to be planned wrongly for a table that is too new to have statistics.
     """
     first, last = sent[0], sent[-1]
     given = {row.endpoint_id: text for row, text in zip(sent, texts, strict=True)}
     await connection.execute(
         """UPDATE message SET state = 'SENT', status_code = 200, status_message = %(given)s::jsonb ->> endpoint_id,
+               mail = CASE WHEN %(subjects)s::jsonb IS NULL THEN mail
+                           ELSE jsonb_build_object('Subject', %(subjects)s::jsonb -> endpoint_id) END,
                attempts = %(attempts)s, modified_at = %(now)s
            WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
              AND endpoint_id BETWEEN %(first)s AND %(last)s AND %(given)s::jsonb ? endpoint_id""",
         {
             "given": msgspec.json.encode(given).decode(),
+            "subjects": subjects and msgspec.json.encode(dict(zip(given, subjects, strict=True))).decode(),
             "attempts": first.attempts,
             "now": now,
             "app_id": first.app_id,

@@ -42,10 +42,11 @@ class SesProvider:
     """Sends over a fixed number of threads, which is how boto3 speaks to the network.
 
     A client is made for each region that an identity's ARN names. Credentials and regions are found as by any AWS
-    client.
+    client. With `is_reporting`, SES tells us of deliveries: that it took a message is then no delivery yet.
     """
 
-    def __init__(self, *, connections_max: int = 16) -> None:
+    def __init__(self, *, is_reporting: bool, connections_max: int = 16) -> None:
+        self._is_reporting = is_reporting
         self._connections_max = connections_max
         self._threads = ThreadPoolExecutor(connections_max, thread_name_prefix="ses")
         self._clients: dict[str, Any] = {}
@@ -77,7 +78,8 @@ class SesProvider:
             return Outcome(DeliveryStatus.PERMANENT_FAILURE, 400, f"SES: {error}"[:500])
         except BotoCoreError as error:  # no credentials, no connection, no answer
             return Outcome(DeliveryStatus.TEMPORARY_FAILURE, 503, f"SES: {error}"[:500])
-        return Outcome(DeliveryStatus.SUCCESSFUL, 200, f"250 Ok {answer['MessageId']}", answer["MessageId"])
+        told = f"250 Ok {answer['MessageId']}"
+        return Outcome(DeliveryStatus.SUCCESSFUL, 200, told, answer["MessageId"], is_told_later=self._is_reporting)
 
     def _client(self, identity: str) -> Any:
         region = identity.split(":")[ARN_REGION_FIELD] if identity else ""
