@@ -292,3 +292,26 @@ def test_a_new_endpoint_is_found_its_place_by_index(server, pinpoint, app_id):
         after = eventually(lambda: (found := reads())[1] >= before[1] + 10 and found)
 
     assert after[0] == before[0]
+
+
+def test_updates_that_do_not_name_the_user_leave_all_endpoints_of_the_user_alike(pinpoint, app_id):
+    ids = [f"e{number}" for number in range(4)]
+    for one in ids:
+        pinpoint.update_endpoint(ApplicationId=app_id, EndpointId=one, EndpointRequest={"User": {"UserId": "u"}})
+
+    def write(thread):
+        for number in range(20):
+            attributes = {f"k{thread}": [str(number)], "last": [f"{thread}/{number}"]}
+            pinpoint.update_endpoint(
+                ApplicationId=app_id,
+                EndpointId=ids[(thread + number) % 4],
+                EndpointRequest={"User": {"UserAttributes": attributes}},
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    found = pinpoint.get_user_endpoints(ApplicationId=app_id, UserId="u")["EndpointsResponse"]["Item"]
+    alike = [one["User"]["UserAttributes"] for one in found]
+
+    assert alike == [alike[0]] * 4
+    assert {name: value for name, value in alike[0].items() if name != "last"} == {f"k{n}": ["19"] for n in range(8)}

@@ -8,8 +8,9 @@ from repoint.resources.apps import require_app
 from repoint.resources.call import Call
 from repoint.resources.endpoints import store
 from repoint.resources.endpoints.checks import checked_update
-from repoint.resources.endpoints.merge import EndpointUpdate, merge_endpoints, merge_in_transaction
+from repoint.resources.endpoints.merge import merge_endpoints, merge_in_transaction
 from repoint.resources.endpoints.names import remove_names
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from repoint.resources.call import Call
-from repoint.resources.endpoints.merge import EndpointUpdate
 from repoint.resources.endpoints.names import register_names
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.resources.endpoints.store import fold
 from repoint.wire.exceptions import BadRequestException
 

@@ -5,10 +5,8 @@ address has one active endpoint a channel; a user has at most 15 endpoints, who 
 """
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -16,6 +14,7 @@ from psycopg import AsyncCursor, sql
 from psycopg.rows import TupleRow
 
 from repoint.db import Connection
+from repoint.resources.endpoints.order import EndpointUpdate, locked_rounds, rounds_of
 from repoint.wire.exceptions import BadRequestException
 
 ENDPOINTS_PER_USER_MAX = 15
@@ -26,37 +25,6 @@ PROBLEMS = {
     "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
 }
 PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointUpdate:
-    """One partial update; None is "not given". In the maps, a null value removes its name."""
-
-    app_id: str
-    endpoint_id: str
-    given_id: str
-    request_id: str
-    channel_type: str | None = None
-    address: str | None = None
-    is_active: bool = True
-    is_opted_out: bool | None = None
-    effective_at: datetime | None = None
-    user_id: str | None = None
-    attributes: dict[str, list[str] | None] | None = None
-    metrics: dict[str, float | None] | None = None
-    demographic: dict[str, str] | None = None
-    location: dict[str, Any] | None = None
-    user_attributes: dict[str, list[str] | None] | None = None
-    now: datetime | None = None
-
-    def keys(self) -> list[tuple[str, str, str]]:
-        """What two updates must not share to be merged by one statement."""
-        keys = [("endpoint", self.app_id, self.endpoint_id)]
-        if self.address is not None:
-            keys.append(("address", self.app_id, self.address))
-        if self.user_id is not None:
-            keys.append(("user", self.app_id, self.user_id))
-        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +80,32 @@ async def merge_with(
     can leave it out.
     """
     results: list[Exception | None] = [None] * len(updates)
-    first, *rest = _rounds(updates)
+    first = (await rounds_of(connection, updates))[0]
     merged = await _merged(await _write(connection, updates, first, companion, is_alone=True))
-    left = sorted(one.position for one in merged if not _is_settled(one, results))
-    for position in sorted(set(first) - set(left)):
+    settled = {one.position for one in merged if _is_settled(one, results)}
+    for position in sorted(settled):
         report(position, results[position])
-    rounds = [left, *rest] if left else rest
-    if not rounds:
+    left = [position for position in range(len(updates)) if position not in settled]
+    if not left:
         return
-    positions = [position for one in rounds for position in one]
     async with connection.transaction():
-        await _lock_users(connection, [updates[position] for position in positions])
+        rounds = await locked_rounds(connection, updates, left)
         await _merge_rounds(connection, updates, rounds, results, companion)
-    for position in positions:
+    for position in left:
         report(position, results[position])
 
 
 async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge one caller's updates, in order, within the caller's transaction; results as `merge_endpoints`."""
-    await _lock_users(connection, updates)
-    return await merge_unlocked(connection, updates)
+    results: list[Exception | None] = [None] * len(updates)
+    await _merge_rounds(connection, updates, await locked_rounds(connection, updates, range(len(updates))), results)
+    return results
 
 
 async def merge_unlocked(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """As `merge_in_transaction`, for a caller with more users than there can be locks, who holds one lock on all."""
     results: list[Exception | None] = [None] * len(updates)
-    await _merge_rounds(connection, updates, _rounds(updates), results)
+    await _merge_rounds(connection, updates, await rounds_of(connection, updates), results)
     return results
 
 
@@ -163,32 +131,6 @@ def _is_settled(one: Merged, results: list[Exception | None]) -> bool:
         results[one.position] = BadRequestException(PROBLEMS[one.problem])
         return True
     return one.is_written
-
-
-def _rounds(updates: Sequence[EndpointUpdate]) -> list[list[int]]:
-    """Positions of the updates, in sets that share no endpoint, address or user; order is kept within each of them."""
-    rounds: list[list[int]] = []
-    last: dict[tuple[str, str, str], int] = {}
-    for position, update in enumerate(updates):
-        keys = update.keys()
-        number = max((last.get(key, -1) for key in keys), default=-1) + 1
-        if number == len(rounds):
-            rounds.append([])
-        rounds[number].append(position)
-        for key in keys:
-            last[key] = number
-    return rounds
-
-
-async def _lock_users(connection: Connection, updates: Sequence[EndpointUpdate]) -> None:
-    """One at a time may change who belongs to a user, or what is known of them."""
-    users = {(update.app_id, update.user_id) for update in updates if update.user_id is not None}
-    if users:
-        locks = sorted(
-            int.from_bytes(hashlib.blake2b(f"{app_id}/{user_id}".encode(), digest_size=8).digest(), signed=True)
-            for app_id, user_id in users
-        )
-        await connection.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [locks])
 
 
 async def _merge_round(

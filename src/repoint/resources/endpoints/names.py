@@ -6,7 +6,7 @@ from typing import Any
 
 from repoint.db import Database
 from repoint.resources.call import Call
-from repoint.resources.endpoints.merge import EndpointUpdate
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 
 NAMES_MAX = 250

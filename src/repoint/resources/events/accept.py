@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from repoint.db import Connection
-from repoint.resources.endpoints.merge import Companion, EndpointUpdate, merge_with
+from repoint.resources.endpoints.merge import Companion, merge_with
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.resources.events.store import Event
 
 

@@ -10,8 +10,9 @@ import psycopg
 from repoint.db import Connection
 from repoint.db.bulk import BulkDatabase
 from repoint.resources.call import Call
-from repoint.resources.endpoints.merge import EndpointUpdate, merge_unlocked
+from repoint.resources.endpoints.merge import merge_unlocked
 from repoint.resources.endpoints.names import add_names, load_names
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.resources.endpoints.store import fold
 from repoint.resources.jobs import members, store
 from repoint.resources.jobs.csv_rows import CsvTable, Name, is_plain

@@ -13,7 +13,7 @@ import msgspec
 
 from repoint.resources.call import Call
 from repoint.resources.endpoints.checks import check_id, checked_update
-from repoint.resources.endpoints.merge import EndpointUpdate
+from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.wire.exceptions import BadRequestException
 from repoint.wire.validate import ShapeError
 
