@@ -10,6 +10,7 @@ kafka://host:port/topic     a Kafka topic
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from repoint.db import Database
+from repoint.db import Connection, Database
 from repoint.sealing import Seal
 
 KINDS: Final = {
@@ -26,7 +27,7 @@ KINDS: Final = {
     "firehose": ("aws", "http", "python", "file", "kafka"),
     "sns": ("aws", "http", "python"),
 }
-ARN = re.compile(r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns):([a-z0-9-]*):([0-9]*):([^\s]{1,300})\Z")
+ARN = re.compile(r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns):([a-z0-9-]*):([0-9]*):([^\s\x00-\x1f]{1,300})\Z")
 
 
 class BindingError(Exception):
@@ -35,12 +36,17 @@ class BindingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """An ARN and its target; `secret` signs webhooks."""
+    """An ARN and its target; `secret` signs webhooks.
+
+    `written_target` and `written_secret` are what a file says that names variables of the environment for them.
+    """
 
     arn: str
     kind: str
     target: str
     secret: str = ""
+    written_target: str = ""
+    written_secret: str = ""
 
     @property
     def shown_target(self) -> str:
@@ -49,6 +55,15 @@ class Binding:
         if parts.password is None:
             return self.target
         return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The ARNs that were bound, bound anew, and unbound."""
+
+    added: Sequence[str]
+    changed: Sequence[str]
+    removed: Sequence[str]
 
 
 def service_of(arn: str) -> str:
@@ -97,14 +112,41 @@ def check(arn: str, target: str, secret: str = "") -> Binding:
 
 async def put(db: Database, seal: Seal, binding: Binding, now: datetime) -> None:
     """Bind, or bind anew."""
-    secret = msgspec.json.encode({"target": binding.target, "secret": binding.secret}).decode()
     async with db.settings_change() as connection:
-        await connection.execute(
-            """INSERT INTO binding (arn, kind, sealed, modified_at) VALUES (%s, %s, %s, %s)
-               ON CONFLICT (arn) DO UPDATE SET kind = excluded.kind, sealed = excluded.sealed,
-                   modified_at = excluded.modified_at""",
-            [binding.arn, binding.kind, seal.seal(secret, binding.arn), now],
+        await _write(connection, seal, [binding], now)
+
+
+async def apply(db: Database, seal: Seal, bindings: Sequence[Binding], now: datetime, *, prune: bool) -> Changes:
+    """Bind all, in one transaction; what is bound so already is left alone. `prune` unbinds what is not among them."""
+    wanted = {one.arn: one for one in bindings}
+    async with db.settings_change() as connection:
+        await connection.execute("LOCK TABLE binding IN SHARE ROW EXCLUSIVE MODE")
+        rows = await (await connection.execute("SELECT arn, kind, sealed FROM binding ORDER BY arn")).fetchall()
+        before = {arn: _opened(seal, arn, kind, sealed) for arn, kind, sealed in rows}
+        changes = Changes(
+            added=[arn for arn in wanted if arn not in before],
+            changed=[arn for arn in wanted if arn in before and before[arn] != wanted[arn]],
+            removed=[arn for arn in before if prune and arn not in wanted],
         )
+        await _write(connection, seal, [wanted[arn] for arn in (*changes.added, *changes.changed)], now)
+        await connection.execute("DELETE FROM binding WHERE arn = ANY(%s)", [changes.removed])
+    return changes
+
+
+async def _write(connection: Connection, seal: Seal, bindings: Sequence[Binding], now: datetime) -> None:
+    sealed = []
+    for one in bindings:
+        content = {"target": one.target, "secret": one.secret}
+        if one.written_target or one.written_secret:
+            content |= {"written_target": one.written_target, "written_secret": one.written_secret}
+        sealed.append(seal.seal(msgspec.json.encode(content).decode(), one.arn))
+    await connection.execute(
+        """INSERT INTO binding (arn, kind, sealed, modified_at)
+           SELECT arn, kind, sealed, %s FROM unnest(%s::text[], %s::text[], %s::bytea[]) AS given (arn, kind, sealed)
+           ON CONFLICT (arn) DO UPDATE SET kind = excluded.kind, sealed = excluded.sealed,
+               modified_at = excluded.modified_at""",
+        [now, [one.arn for one in bindings], [one.kind for one in bindings], sealed],
+    )
 
 
 async def delete(db: Database, arn: str) -> bool:
@@ -133,4 +175,4 @@ async def load(db: Database, key: tuple[Seal, str]) -> Binding | None:
 
 def _opened(seal: Seal, arn: str, kind: str, sealed: bytes) -> Binding:
     content = msgspec.json.decode(seal.open(sealed, arn))
-    return Binding(arn, kind, content["target"], content["secret"])
+    return Binding(arn, kind, **content)

@@ -1,11 +1,12 @@
 """`repoint bindings …` and `repoint functions …`: what stands behind an ARN."""
 
 import json
+import os
 from typing import Any
 
 import click
 
-from repoint.bindings import store
+from repoint.bindings import declared, store
 from repoint.bindings.functions import FunctionError, Functions
 from repoint.options import INSTALLATION, run, settings_options
 from repoint.resources.call import Server
@@ -37,6 +38,41 @@ def bindings_set(*, arn: str, target: str, secret: str, **given: Any) -> None:
         raise click.ClickException(str(error)) from None
     run(given, lambda server: store.put(server.db, server.seal, binding, server.clock()))
     click.echo(f"{arn} is bound to {binding.shown_target}")
+
+
+@bindings_group.command("apply")
+@settings_options(INSTALLATION)
+@click.argument("file", type=click.File("r"))
+@click.option("--prune", is_flag=True, help="Unbind what the file does not name.")
+def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
+    """Bind what a TOML file says, all or nothing; what is bound so already is left alone.
+
+    \b
+    [[binding]]
+    arn = "arn:aws:kinesis:us-east-1:123456789012:stream/events"
+    target = "kafka://user:${KAFKA_PASSWORD}@kafka.example.com:9092/events"
+    """  # noqa: D301 - \b is where click keeps the lines
+    try:
+        wanted = declared.parse(file.read(), os.environ)
+    except store.BindingError as error:
+        raise click.ClickException(f"{file.name}: {error}") from None
+    changes: store.Changes = run(
+        given, lambda server: store.apply(server.db, server.seal, wanted, server.clock(), prune=prune)
+    )
+    for arns, what in ((changes.added, "bound"), (changes.changed, "bound anew"), (changes.removed, "unbound")):
+        for arn in arns:
+            click.echo(f"{arn}  {what}")
+    if not (changes.added or changes.changed or changes.removed):
+        click.echo("nothing to change")
+
+
+@bindings_group.command("export")
+@settings_options(INSTALLATION)
+@click.option("--with-secrets", is_flag=True, help="Passwords and secrets as they are, not variables for them.")
+def bindings_export(*, with_secrets: bool, **given: Any) -> None:
+    """Print all bindings as a file for `apply`; secrets are variables: those they came from, or new ones."""
+    found: list[store.Binding] = run(given, lambda server: store.list_all(server.db, server.seal))
+    click.echo(declared.write(found, with_secrets=with_secrets), nl=False)
 
 
 @bindings_group.command("list")
