@@ -1,14 +1,14 @@
-"""Functions: what an `arn:aws:lambda:…` stands for, called by whoever has a payload for it."""
+"""Functions: what an `arn:aws:lambda:…`, a function's name or an https:// URL stands for, called with a payload."""
 
 import asyncio
-import hashlib
-import hmac
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import httpx
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,53 +16,117 @@ from botocore.exceptions import BotoCoreError, ClientError
 from repoint.bindings import store
 from repoint.bindings.local import INVOKE_SECONDS, LocalFailure, LocalFunction
 from repoint.bindings.store import Binding
+from repoint.bindings.webhooks import WebhookError, Webhooks
 from repoint.clock import Clock
 from repoint.db import Database
 from repoint.sealing import Seal
 
 DEFAULT_REGION = "us-east-1"
 HANDLER = "lambda_handler"
+LAMBDA_CALLS_MAX = 64  # at once, each on a thread of its own
+CONNECT_SECONDS = 5
+ATTEMPTS_MAX = 3
+RETRY_SECONDS_FIRST = 0.5
 
 
 class FunctionError(Exception):
     """A function could not be called, or failed; the text says which and how."""
 
 
+class AnswerError(FunctionError):
+    """A far end took the payload, but what it answered is no JSON."""
+
+
 class Functions:
-    """Calls functions by ARN or name, as they are bound."""
+    """Calls functions by ARN or name, as they are bound, and webhooks by their https:// URL."""
 
     def __init__(self, db: Database, seal: Seal, clock: Clock, *, api_url: str = "") -> None:
         self._db = db
         self._seal = seal
-        self._clock = clock
         self._api_url = api_url
-        self._http = httpx.AsyncClient(timeout=INVOKE_SECONDS)
+        self._webhooks = Webhooks(clock)
+        self._threads = ThreadPoolExecutor(LAMBDA_CALLS_MAX, thread_name_prefix="lambda")
+        self._making = threading.Lock()
         self._clients: dict[str, Any] = {}
         self._local: dict[tuple[str, str], LocalFunction] = {}
 
-    async def invoke(self, arn: str, payload: Any) -> Any:
-        """The function's answer to a payload.
+    async def invoke(self, uri: str, payload: Any) -> Any:
+        """The far end's answer to a payload; None when it is empty.
 
         Raises:
-            FunctionError: when nothing is bound to the ARN, or the function fails or takes longer than 15 seconds.
+            FunctionError: when nothing is bound to the name, or the function fails or takes longer than 15 seconds.
+            AnswerError: when it answers something else than JSON.
         """
-        await self._db.settle()
-        binding = await self._db.cached(store.load, (self._seal, arn))
-        if binding is None:
-            raise FunctionError(f"nothing is bound to {arn}: say `repoint bindings set {arn} TARGET`")
-        if binding.kind == "python":
-            return await self._call_local(binding, payload)
+        if is_url(uri):
+            return await self._post(uri, uri, payload)
+        binding = await self._binding(uri)
         if binding.kind == "http":
-            return await self._call_http(binding, payload)
-        return await asyncio.to_thread(self._call_lambda, binding, payload)
+            return await self._post(binding.arn, binding.target, payload, binding.secret)
+        if binding.kind == "python":
+            try:
+                return await self._local_function(binding).invoke(payload)
+            except LocalFailure as failure:
+                raise FunctionError(f"{binding.arn}: {failure}") from failure
+        return await self._call_lambda(binding, payload)
+
+    async def call(self, uri: str, payload: Any, *, needs_answer: bool = True) -> Any:
+        """Invoke with three attempts, the second and third a little later, as Pinpoint calls its customers' functions.
+
+        Where no answer is needed, one that is no JSON is as good as none.
+
+        Raises:
+            FunctionError: the third time; the text is that of the last attempt.
+        """
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return await self.invoke(uri, payload)
+            except FunctionError as error:
+                if isinstance(error, AnswerError) and not needs_answer:
+                    return None
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                seconds = RETRY_SECONDS_FIRST * 2 ** (attempt - 1)
+                await asyncio.sleep(seconds * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load, hides nothing
+        raise AssertionError  # the last attempt returns or raises
+
+    async def probe(self, uri: str, account_id: str, *, loads: bool = False) -> None:
+        """Make sure that a far end can be reached, without calling it.
+
+        A URL has to answer the handshake. A name has to be bound; behind it, Lambda is asked whether we may invoke the
+        function, an HTTP endpoint has to answer, and a local file is loaded if `loads`.
+
+        Raises:
+            FunctionError: saying what is amiss.
+        """
+        try:
+            if is_url(uri):
+                await self._webhooks.shake_hands(uri, account_id)
+                return
+            binding = await self._binding(uri)
+            if binding.kind == "http":
+                await self._webhooks.head(binding.target)
+            elif binding.kind == "aws":
+                await self._call_lambda(binding, {}, invocation_type="DryRun")
+            elif loads:
+                await self._local_function(binding).load()
+        except (WebhookError, LocalFailure) as error:
+            raise FunctionError(str(error)) from error
 
     async def close(self) -> None:
-        """Let go of connections and processes."""
-        await self._http.aclose()
+        """Let go of connections, processes and threads."""
+        await self._webhooks.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for function in self._local.values():
             await function.close()
 
-    async def _call_local(self, binding: Binding, payload: Any) -> Any:
+    async def _binding(self, name: str) -> Binding:
+        await self._db.settle()
+        binding = await self._db.cached(store.load, (self._seal, name))
+        if binding is None:
+            raise FunctionError(f"nothing is bound to {name}: say `repoint bindings set {name} TARGET`")
+        return binding
+
+    def _local_function(self, binding: Binding) -> LocalFunction:
         function = self._local.get((binding.arn, binding.target))
         if function is None:
             parts = urlsplit(binding.target)
@@ -74,45 +138,56 @@ class Functions:
                 environment["AWS_ENDPOINT_URL_PINPOINT"] = self._api_url
             function = LocalFunction(binding.arn, Path(parts.path), parts.fragment or HANDLER, environment)
             self._local[binding.arn, binding.target] = function
-        try:
-            return await function.invoke(payload)
-        except LocalFailure as failure:
-            raise FunctionError(f"{binding.arn}: {failure}") from failure
+        return function
 
-    async def _call_http(self, binding: Binding, payload: Any) -> Any:
+    async def _post(self, name: str, url: str, payload: Any, secret: str = "") -> Any:
+        try:
+            content = await self._webhooks.post(url, payload, secret=secret)
+        except WebhookError as error:
+            raise FunctionError(str(error) if name == url else f"{name}: {error}") from error
+        return _decoded(name, content)
+
+    async def _call_lambda(self, binding: Binding, payload: Any, *, invocation_type: str = "RequestResponse") -> Any:
+        """Lambda's answer; a thread that hangs is left to its own time limit."""
         body = msgspec.json.encode(payload)
-        headers = {"content-type": "application/json"}
-        if binding.secret:
-            stamp = str(int(self._clock().timestamp()))
-            signature = hmac.new(binding.secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-            headers |= {"x-repoint-timestamp": stamp, "x-repoint-signature": f"sha256={signature}"}
+        loop = asyncio.get_running_loop()
+        calling = loop.run_in_executor(self._threads, self._invoke_lambda, binding, body, invocation_type)
         try:
-            answer = await self._http.post(binding.target, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise FunctionError(
-                f"{binding.arn}: {binding.shown_target}: {str(error) or type(error).__name__}"
-            ) from error
-        if not answer.is_success:
-            raise FunctionError(f"{binding.arn}: {binding.shown_target}: HTTP {answer.status_code}")
-        try:
-            return msgspec.json.decode(answer.content) if answer.content else None
-        except msgspec.DecodeError as error:
-            raise FunctionError(f"{binding.arn}: {binding.shown_target}: answered no JSON") from error
-
-    def _call_lambda(self, binding: Binding, payload: Any) -> Any:
-        try:
-            answer = self._lambda(store.region_of(binding.arn)).invoke(
-                FunctionName=binding.arn, Payload=msgspec.json.encode(payload)
-            )
-            content = answer["Payload"].read()
+            async with asyncio.timeout(INVOKE_SECONDS + CONNECT_SECONDS):
+                answer, content = await calling
+        except TimeoutError:
+            raise FunctionError(f"{binding.arn}: no answer within {INVOKE_SECONDS:.0f} seconds") from None
         except (BotoCoreError, ClientError) as error:
             raise FunctionError(f"{binding.arn}: {error}") from error
         if answer.get("FunctionError"):
             raise FunctionError(f"{binding.arn}: {content.decode(errors='replace')[:1000]}")
-        return msgspec.json.decode(content) if content else None
+        return _decoded(binding.arn, content)
+
+    def _invoke_lambda(self, binding: Binding, body: bytes, invocation_type: str) -> tuple[dict[str, Any], bytes]:
+        client = self._lambda(store.region_of(binding.arn) or DEFAULT_REGION)
+        answer = client.invoke(FunctionName=binding.arn, InvocationType=invocation_type, Payload=body)
+        return answer, answer["Payload"].read()
 
     def _lambda(self, region: str) -> Any:
-        if region not in self._clients:
-            config = Config(connect_timeout=5, read_timeout=INVOKE_SECONDS, retries={"total_max_attempts": 1})
-            self._clients[region] = boto3.client("lambda", region_name=region or DEFAULT_REGION, config=config)
-        return self._clients[region]
+        with self._making:  # boto3 makes clients on one thread at a time
+            if region not in self._clients:
+                config = Config(
+                    connect_timeout=CONNECT_SECONDS,
+                    read_timeout=INVOKE_SECONDS,
+                    retries={"total_max_attempts": 1},
+                    max_pool_connections=LAMBDA_CALLS_MAX,
+                )
+                self._clients[region] = boto3.client("lambda", region_name=region, config=config)
+            return self._clients[region]
+
+
+def _decoded(name: str, content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content) if content.strip() else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AnswerError(f"{name}: answered no JSON") from error
+
+
+def is_url(uri: str) -> bool:
+    """Whether a far end is named by its address rather than by a function's name."""
+    return uri.startswith("https://")

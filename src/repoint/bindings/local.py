@@ -97,6 +97,15 @@ class LocalFunction:
             raise LocalFailure(answer["failure"] | {"requestId": request_id})
         return answer["result"]
 
+    async def load(self) -> None:
+        """Have a process with the handler loaded, ready to be called.
+
+        Raises:
+            LocalFailure: when the file is not there or does not load.
+        """
+        async with self._slots:
+            self._idle.append(await self._child())
+
     async def close(self) -> None:
         """Stop all processes."""
         while self._idle:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
+from repoint.bindings.webhooks import shown
 from repoint.db import Connection, Database
 from repoint.sealing import Seal
 
@@ -51,10 +52,7 @@ class Binding:
     @property
     def shown_target(self) -> str:
         """The target without its password."""
-        parts = urlsplit(self.target)
-        if parts.password is None:
-            return self.target
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+        return shown(self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ async def load(db: Database, key: tuple[Seal, str]) -> Binding | None:
     seal, arn = key
     row = await db.fetch_one(
         """SELECT arn, kind, sealed FROM binding
-           WHERE arn = %s OR (%s NOT LIKE 'arn:%%' AND arn LIKE 'arn:%%:function:' || %s)
+           WHERE arn = %s OR (%s NOT LIKE 'arn:%%' AND split_part(arn, ':function:', 2) = %s)
            ORDER BY arn LIMIT 1""",
         [arn, arn, arn],
     )
