@@ -85,6 +85,14 @@ class Settings:
         "A campaign's run that could not begin on time, because the server was down, still begins if it is late by no "
         "more than this; later it is recorded as cancelled, and its reason says so.",
     )
+    campaign_call_endpoints_max: int = setting(
+        50, "At most so many endpoints are in one call of a campaign's function or webhook; Pinpoint's limit is 50."
+    )
+    campaign_calls_max: int = setting(
+        8,
+        "A worker calls the function or webhook of one campaign's run at most so many times at once. One that is slow "
+        "holds up no other campaign.",
+    )
     lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
     event_retention_days: int = setting(90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION")

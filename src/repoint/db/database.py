@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from repoint.db.gather import Gatherer
 
 Connection = psycopg.AsyncConnection[TupleRow]
+Parameters = Sequence[Any] | Mapping[str, Any]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 BatchFunction = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
@@ -91,7 +92,7 @@ class Database:
             yield connection
             await connection.execute("UPDATE config_generation SET generation = generation + 1")
 
-    async def _run(self, query: LiteralString, parameters: Sequence[Any]) -> tuple[list[TupleRow], int]:
+    async def _run(self, query: LiteralString, parameters: Parameters) -> tuple[list[TupleRow], int]:
         """One statement; again on another connection, when PostgreSQL has been restarted under this one."""
         for attempt in range(1, RETRIES_MAX + 1):
             try:
@@ -103,15 +104,15 @@ class Database:
                 await self._before_retry(attempt, error)
         raise AssertionError("the last retry raises")
 
-    async def fetch_all(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+    async def fetch_all(self, query: LiteralString, parameters: Parameters = ()) -> list[TupleRow]:
         """All rows of one statement, which must be safe to repeat."""
         return (await self._run(query, parameters))[0]
 
-    async def fetch_one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> TupleRow | None:
+    async def fetch_one(self, query: LiteralString, parameters: Parameters = ()) -> TupleRow | None:
         """The first row of one statement, or None."""
         return next(iter((await self._run(query, parameters))[0]), None)
 
-    async def execute(self, query: LiteralString, parameters: Sequence[Any] = ()) -> int:
+    async def execute(self, query: LiteralString, parameters: Parameters = ()) -> int:
         """Run one statement, which must be safe to repeat; returns how many rows it touched."""
         return (await self._run(query, parameters))[1]
 

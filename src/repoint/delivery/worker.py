@@ -1,7 +1,8 @@
 """The worker: claims what is due, has the courier deliver it, and keeps house.
 
-Two lanes share it. Direct messages come from the outbox, as many as are due, in batches; slices of large activities
-come one after the other, the next being prepared while one is on the wire.
+Three lanes share it. Direct messages come from the outbox, as many as are due, in batches; slices of large activities
+come one after the other, the next being prepared while one is on the wire; and slices that functions and webhooks
+deliver wait for these, many at once.
 
 Its loops are among the few places with a broad `except`: one message's bug must not stop the others.
 """
@@ -20,6 +21,7 @@ from repoint.db import Database, DatabaseUnavailableError
 from repoint.delivery.courier import Courier
 from repoint.delivery.pipeline import Delivery, Providers
 from repoint.delivery.returns import ReturnPaths
+from repoint.delivery.turns import Turns
 from repoint.metrics import Metrics
 from repoint.resources.call import Server
 from repoint.work import outbox, partitions, periodic, slices
@@ -33,6 +35,7 @@ Result = TypeVar("Result")
 IN_FLIGHT_MESSAGES_MAX = 500  # direct messages claimed and not yet recorded: what a killed worker may send again
 SLICES_MAX = 2  # on the wire or being recorded: what a killed worker may send again
 CLAIM_MESSAGES_MIN = 125  # waiting for so much room makes batches worth their statements
+CALLS_MAX = 64  # called slices in work at once, of all activities
 IDLE_SECONDS_MAX = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 RECONNECT_SECONDS = 0.5
@@ -53,6 +56,7 @@ class Worker:
         self._in_flight = 0
         self._room = asyncio.Event()
         self._wire = asyncio.Semaphore(SLICES_MAX)
+        self._calls = Turns(CALLS_MAX, of_activity_max=settings.campaign_calls_max)
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
@@ -63,6 +67,7 @@ class Worker:
         lanes = [
             self._lane(self._next_batch, outbox.next_due, stopping),
             self._lane(self._next_slice, slices.next_due, stopping),
+            self._lane(self._next_called, self._next_called_due, stopping, self._calls.freed),
         ]
         ready()
         await asyncio.gather(*lanes)
@@ -76,9 +81,10 @@ class Worker:
         take: Callable[[], Awaitable[bool]],
         next_due: Callable[[Database], Awaitable[datetime | None]],
         stopping: asyncio.Event,
+        wake: asyncio.Event | None = None,
     ) -> None:
-        """Take what is due, again and again; rest when there is nothing."""
-        wake = asyncio.Event()
+        """Take what is due, again and again; rest when there is nothing, until `wake`."""
+        wake = wake or asyncio.Event()
         self._lanes.append(wake)
         stop = asyncio.create_task(stopping.wait())
         while not stopping.is_set():
@@ -117,6 +123,30 @@ class Worker:
         await self._wire.acquire()
         self._begin(self._deliver_slice(one, deliveries, keeping), 0)
         return True
+
+    async def _next_called(self) -> bool:
+        """Claim a slice of an activity whose far end has room, and start on it."""
+        await self._calls.room()
+        lease, calls = self._settings.lease_seconds, self._calls
+        one = await slices.claim_called(
+            self._db, self._server.clock(), lease_seconds=lease, busy=calls.running, calls_max=calls.of_activity_max
+        )
+        if one is not None:
+            self._begin(calls.take(one.activity_id, self._deliver_called(one)), 0)
+        return one is not None
+
+    async def _next_called_due(self, db: Database) -> datetime | None:
+        return await slices.next_called_due(db, resting=self._calls.full())
+
+    async def _deliver_called(self, one: Slice) -> None:
+        """A slice from reading to record, while others wait for their far ends."""
+        keeping = asyncio.create_task(self._keep(lambda: self._extend_slice(one)))
+        try:
+            deliveries = await self._guarded(one, self._courier.prepare_slice(one))
+            if deliveries is not None:
+                await self._guarded(one, self._courier.deliver_slice(one, deliveries))
+        finally:
+            keeping.cancel()
 
     def _begin(self, work: "Coroutine[Any, Any, None]", count: int) -> None:
         task = asyncio.create_task(work)

@@ -4,12 +4,17 @@ The rate of a campaign is in the slices' due times, so any number of workers kee
 held up does not make up for it: `catch_up` moves what is overdue, and all that follows, to now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+
+import msgspec
 
 from repoint.db import Connection
 from repoint.work.slices import SLICE_MESSAGES_MAX
+
+NONE: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,21 @@ class Pace:
         return SLICE_MESSAGES_MAX if self.rate is None else max(1, min(SLICE_MESSAGES_MAX, self.rate // 2))
 
 
-async def cut(connection: Connection, app_id: str, activity_ids: Sequence[str], pace: Pace) -> int:
-    """Cut slices from all messages of these activities, which take turns; returns how many messages there are."""
+async def cut(
+    connection: Connection, app_id: str, activity_ids: Sequence[str], pace: Pace, *, called: Mapping[str, int] = NONE
+) -> int:
+    """Cut slices from all messages of these activities, which take turns; returns how many messages there are.
+
+    Slices of activities in `called` are called ones, of at most so many messages.
+    """
     cursor = await connection.execute(
         """
         WITH numbered AS (
             SELECT activity_id, endpoint_id,
-                (row_number() OVER (PARTITION BY activity_id ORDER BY endpoint_id) - 1) / %(size)s AS number
+                (row_number() OVER (PARTITION BY activity_id ORDER BY endpoint_id) - 1) / CASE
+                    WHEN %(called)s::jsonb = '{}' THEN %(size)s
+                    ELSE least(%(size)s, (%(called)s::jsonb ->> activity_id)::int)
+                END AS number
             FROM message WHERE app_id = %(app_id)s AND activity_id = ANY (%(activity_ids)s::text[])
         ), piece AS (
             SELECT activity_id, number, min(endpoint_id) AS first, max(endpoint_id) AS last, count(*) AS messages
@@ -55,9 +68,10 @@ async def cut(connection: Connection, app_id: str, activity_ids: Sequence[str], 
             FROM piece
         ), new_slice AS (
             INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
-                expires_at)
+                expires_at, is_called)
             SELECT %(app_id)s, activity_id, first, last, messages, due_at,
-                least(due_at + %(seconds)s * interval '1 second', %(end)s::timestamptz)
+                least(due_at + %(seconds)s * interval '1 second', %(end)s::timestamptz),
+                %(called)s::jsonb ? activity_id
             FROM paced ORDER BY number, activity_id
             RETURNING messages
         )
@@ -65,6 +79,7 @@ async def cut(connection: Connection, app_id: str, activity_ids: Sequence[str], 
         """,
         {
             "size": pace.slice_messages,
+            "called": msgspec.json.encode(dict(called)).decode(),
             "app_id": app_id,
             "activity_ids": list(activity_ids),
             "start": pace.start,

@@ -3,10 +3,16 @@
 A slice is leased as one, its messages are delivered together, and it is removed in the transaction that records their
 outcomes. Messages to be tried again move to the outbox, each on its own. A worker that dies leaves its slice to the end
 of the lease; whoever takes it then finds in the ledger which messages are still to be sent.
+
+Slices whose messages a function or webhook delivers are called: they are as small as one call, many are worked on at
+once, and activities take turns at them.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from repoint.db import Connection, Database
 
@@ -27,14 +33,54 @@ class Slice:
 
 
 async def claim(db: Database, now: datetime, *, lease_seconds: float) -> Slice | None:
-    """Lease the slice that has been due longest."""
+    """Lease the slice for the wire that has been due longest."""
     row = await db.fetch_one(
         """UPDATE outbox_slice SET due_at = %s, attempts = attempts + 1
            WHERE slice_id = (
-               SELECT slice_id FROM outbox_slice WHERE due_at <= %s
+               SELECT slice_id FROM outbox_slice WHERE due_at <= %s AND NOT is_called
                ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED)
            RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at""",
         [now + timedelta(seconds=lease_seconds), now],
+    )
+    return Slice(*row) if row else None
+
+
+async def claim_called(
+    db: Database, now: datetime, *, lease_seconds: float, busy: Mapping[str, int], calls_max: int
+) -> Slice | None:
+    """Lease a called slice, of the activity with the fewest calls at the moment; `busy` has how many each has.
+
+    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone. The index is read from one
+    activity to the next: it does not matter how many slices each has.
+    """
+    row = await db.fetch_one(
+        """
+        WITH RECURSIVE waiting AS (
+            (SELECT activity_id FROM outbox_slice WHERE is_called ORDER BY activity_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT next.activity_id FROM outbox_slice next
+                    WHERE next.is_called AND next.activity_id > waiting.activity_id
+                    ORDER BY next.activity_id LIMIT 1)
+            FROM waiting WHERE waiting.activity_id IS NOT NULL
+        )
+        UPDATE outbox_slice SET due_at = %(until)s, attempts = attempts + 1
+        WHERE slice_id = (
+            SELECT first.slice_id FROM waiting
+            CROSS JOIN LATERAL (
+                SELECT slice_id, due_at FROM outbox_slice
+                WHERE is_called AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
+                ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
+            ) AS first
+            WHERE coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0) < %(calls_max)s
+            ORDER BY coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0), first.due_at LIMIT 1)
+        RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
+        """,
+        {
+            "until": now + timedelta(seconds=lease_seconds),
+            "now": now,
+            "busy": msgspec.json.encode(busy).decode(),
+            "calls_max": calls_max,
+        },
     )
     return Slice(*row) if row else None
 
@@ -76,6 +122,14 @@ async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
 
 
 async def next_due(db: Database) -> datetime | None:
-    """When the next slice is due; None when none is waiting."""
-    row = await db.fetch_one("SELECT min(due_at) FROM outbox_slice")
+    """When the next slice for the wire is due; None when none is waiting."""
+    row = await db.fetch_one("SELECT min(due_at) FROM outbox_slice WHERE NOT is_called")
+    return row[0] if row else None
+
+
+async def next_called_due(db: Database, *, resting: Sequence[str]) -> datetime | None:
+    """When the next called slice is due, of activities that are not `resting`; None when none is waiting."""
+    row = await db.fetch_one(
+        "SELECT min(due_at) FROM outbox_slice WHERE is_called AND activity_id <> ALL (%s::text[])", [list(resting)]
+    )
     return row[0] if row else None
