@@ -8,6 +8,7 @@ import pytest
 
 from repoint.db.embedded import EmbeddedPostgres, dsn_of
 from repoint.db.migrate import load_migrations, migrate
+from tests.campaigns.far_end import FarEnd, make_certificate
 from tests.campaigns.sink import Sink
 from tests.conftest import eventually, start_server
 
@@ -21,6 +22,39 @@ def mailing(tmp_path_factory):
         server = start_server(
             tmp_path_factory.mktemp("campaigns") / "data", "--log-level", "warning", "--smtp-url", sink.url
         )
+        yield server, sink
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("tls") / "far-end.pem")
+
+
+@pytest.fixture(scope="session")
+def far_end(certificate):
+    """A webhook's server."""
+    with FarEnd(certificate) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws():
+    """Lambda's stand-in."""
+    with FarEnd() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def calling(certificate, aws, tmp_path_factory):
+    """A server that trusts the webhook's certificate, finds Lambda at its stand-in, and mails to a sink."""
+    with Sink() as sink, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_LAMBDA", aws.url)
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("SSL_CERT_FILE", str(certificate))
+        data = tmp_path_factory.mktemp("calling") / "data"
+        server = start_server(data, "--log-level", "warning", "--smtp-url", sink.url)
         yield server, sink
         server.stop()
 

@@ -187,7 +187,7 @@ def test_tags_of_a_campaign_can_be_changed(create, pinpoint, app_id):
         ({"TemplateConfiguration": {"VoiceTemplate": {"Name": "v"}}}, "TemplateConfiguration.VoiceTemplate: is not"),
         ({"Hook": {"Mode": "DELIVERY", "LambdaFunctionName": "f"}}, "Hook.Mode: DELIVERY is not supported"),
         ({"Hook": {"LambdaFunctionName": "offers", "Mode": "FILTER"}}, "Hook: campaign hooks are not built yet"),
-        ({"CustomDeliveryConfiguration": {"DeliveryUri": "offers"}}, "CustomDeliveryConfiguration: custom delivery is"),
+        ({"CustomDeliveryConfiguration": {"DeliveryUri": "offers"}}, "DeliveryUri: nothing is bound to offers"),
         ({"Hook": {"WebUrl": "ftp://x"}}, "Hook.WebUrl: must be an https"),
         ({"Limits": {"MessagesPerSecond": 0}}, "Limits.MessagesPerSecond: must be at least 1"),
         ({"Limits": {"MaximumDuration": 59}}, "Limits.MaximumDuration: must be at least 60"),

@@ -10,7 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from repoint.clock import iso8601
-from repoint.delivery.provider import DeliveryStatus, Outcome
+from repoint.delivery.plan import Plan
+from repoint.delivery.provider import CalledOutcome, DeliveryStatus, Outcome
 from repoint.resources.campaigns.schedule import is_quiet, known_zones
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.records import endpoint_text
@@ -63,17 +64,23 @@ def context_of(endpoint: Endpoint | None) -> str:
     return endpoint_text(known)
 
 
-def send_events(
-    row: Leased, shared: Mapping[str, Any], outcome: Outcome, client_context: str, now: datetime
-) -> list[Event]:
+def send_events(row: Leased, plan: Plan, outcome: Outcome, client_context: str, now: datetime) -> list[Event]:
     """`_campaign.send` with what became of the message; nothing for a message that is not a campaign's."""
-    if "CampaignId" not in shared:
+    if "CampaignId" not in plan.shared:
         return []
-    is_reason = outcome.is_stopped and outcome.status_message in REASONS
     attributes = {
-        **shared["Context"],
-        "delivery_type": row.channel_type,
-        "campaign_send_status": outcome.status_message if is_reason else SEND_STATUS[outcome.status],
+        **(outcome.event_attributes if isinstance(outcome, CalledOutcome) else {}),
+        **plan.shared["Context"],
+        "delivery_type": plan.channel_type,
+        "campaign_send_status": _send_status(outcome),
     }
     document = {"attributes": attributes, "client_context": {"custom": {"endpoint": client_context}}}
     return [Event(row.app_id, row.endpoint_id, "_campaign.send", now, now, document)]
+
+
+def _send_status(outcome: Outcome) -> str:
+    if isinstance(outcome, CalledOutcome) and outcome.send_status:
+        return outcome.send_status
+    if outcome.is_stopped and outcome.status_message in REASONS:
+        return outcome.status_message
+    return SEND_STATUS[outcome.status]

@@ -101,9 +101,9 @@ class Courier:
         """Which of the batch's email addresses are on the suppression list, by application and address."""
         wanted: dict[str, tuple[str, set[str]]] = {}
         for row in batch:
-            app = plans[row.activity_id, row.channel_type].app
-            if row.channel_type == "EMAIL" and app is not None:
-                wanted.setdefault(row.app_id, (app.region, set()))[1].add(row.address)
+            plan = plans[row.activity_id, row.channel_type]
+            if plan.channel_type == "EMAIL" and plan.app is not None:
+                wanted.setdefault(row.app_id, (plan.app.region, set()))[1].add(row.address)
         return {
             (app_id, address): entry
             for app_id, (region, addresses) in wanted.items()
@@ -126,7 +126,7 @@ class Courier:
         counts: dict[tuple[str, str], int] = {}
         for delivery in deliveries:
             assert delivery.outcome is not None
-            key = (delivery.row.channel_type, delivery.outcome.status.value)
+            key = (delivery.plan.channel_type, delivery.outcome.status.value)
             counts[key] = counts.get(key, 0) + 1
         for key, count in counts.items():
             self._metrics.messages.labels(*key).inc(count)

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from repoint.delivery import campaigning, dkim, records
+from repoint.delivery import campaigning, dkim, payloads, records
 from repoint.delivery.bounces import SUPPRESSED_CODE
 from repoint.delivery.mime import DateLine, HeaderError, header_line, prepare_raw
-from repoint.delivery.plan import Plan
+from repoint.delivery.plan import CUSTOM, Plan
 from repoint.delivery.provider import (
+    CustomMessage,
+    CustomProvider,
     DeliveryStatus,
     Email,
     EmailProvider,
@@ -41,6 +43,7 @@ class Providers:
 
     email: EmailProvider
     text: Mapping[str, TextProvider]
+    custom: CustomProvider
 
     async def close(self) -> None:
         """Close all, each once."""
@@ -69,6 +72,7 @@ class Delivery:
     client_context: str = ""
     email: Email | None = None
     text: TextMessage | None = None
+    custom: CustomMessage | None = None
     outcome: Outcome | None = None
 
 
@@ -106,8 +110,8 @@ def stop_if_app_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
 def stop_if_channel_is_disabled(_: Workshop, delivery: Delivery) -> Outcome | None:
     """A channel turned off since stops what waits, but for direct email (Pinpoint's console guide)."""
     channel = delivery.plan.channel
-    if channel is not None and not channel.is_enabled and delivery.row.channel_type != "EMAIL":
-        return failed(400, f"The {delivery.row.channel_type} channel is not enabled for this application")
+    if channel is not None and not channel.is_enabled and delivery.plan.channel_type != "EMAIL":
+        return failed(400, f"The {delivery.plan.channel_type} channel is not enabled for this application")
     return None
 
 
@@ -162,7 +166,7 @@ def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
 
 def stop_if_too_long(_: Workshop, delivery: Delivery) -> Outcome | None:
     """How long a message is, is known when it is rendered."""
-    problem = fault_of(delivery.row.channel_type, delivery.rendered)
+    problem = fault_of(delivery.plan.channel_type, delivery.rendered)
     return failed(records.TOO_LONG_CODE, problem) if problem else None
 
 
@@ -179,7 +183,9 @@ def stamp(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """Make what the provider will carry."""
-    return build_email(workshop, delivery) if delivery.row.channel_type == "EMAIL" else build_text(delivery)
+    if delivery.plan.channel_type == "EMAIL":
+        return build_email(workshop, delivery)
+    return build_custom(delivery) if delivery.plan.channel_type == CUSTOM else build_text(delivery)
 
 
 def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
@@ -252,6 +258,19 @@ def build_text(delivery: Delivery) -> Outcome | None:
     return None
 
 
+def build_custom(delivery: Delivery) -> Outcome | None:
+    """An endpoint's part in a call of the campaign's function or webhook."""
+    assert delivery.endpoint is not None
+    delivery.custom = CustomMessage(
+        message_id=delivery.row.message_id,
+        uri=delivery.plan.shared["CustomDelivery"]["DeliveryUri"],
+        head=delivery.plan.call_head(delivery.row.app_id, delivery.now),
+        endpoint_id=delivery.endpoint.given_id,
+        endpoint=payloads.endpoint_document(delivery.endpoint),
+    )
+    return None
+
+
 def _setting(delivery: Delivery, name: str) -> str:
     return str(delivery.plan.channel.settings.get(name) or "") if delivery.plan.channel else ""
 
@@ -295,6 +314,10 @@ async def send(providers: Providers, deliveries: Sequence[Delivery]) -> None:
         outcomes = await provider.send([one.text for one in batch if one.text])
         for delivery, outcome in zip(batch, outcomes, strict=True):
             delivery.outcome = outcome
+    called = [delivery for delivery in going if delivery.custom is not None]
+    outcomes = await providers.custom.send([one.custom for one in called if one.custom]) if called else []
+    for delivery, outcome in zip(called, outcomes, strict=True):
+        delivery.outcome = outcome
 
 
 def settle(delivery: Delivery, now: datetime) -> Settled:
@@ -327,7 +350,7 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
 
 def own_facts(delivery: Delivery) -> dict[str, object] | None:
     """What later events of an email will say that its plan does not know; None when that is nothing."""
-    if delivery.row.channel_type != "EMAIL":
+    if delivery.plan.channel_type != "EMAIL":
         return None
     own: dict[str, object] = {}
     subject = delivery.rendered.get("Subject", "").replace("\x00", "")
@@ -361,7 +384,7 @@ def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
     if delivery.outcome.is_stopped and delivery.outcome.status_message == campaigning.OPTED_OUT:
         return []
     context = delivery.client_context or campaigning.context_of(delivery.endpoint)
-    told = campaigning.send_events(delivery.row, delivery.plan.shared, delivery.outcome, context, now)
+    told = campaigning.send_events(delivery.row, delivery.plan, delivery.outcome, context, now)
     return told if told and delivery.outcome.is_stopped else [*told, *_channel_events(delivery, now)]
 
 
@@ -370,10 +393,10 @@ def _channel_events(delivery: Delivery, now: datetime) -> list[Event]:
     assert delivery.outcome is not None
     row, plan, outcome = delivery.row, delivery.plan, delivery.outcome
     attributes = plan.attributes_for(row.personal)
-    if row.channel_type == "EMAIL":
+    if plan.channel_type == "EMAIL":
         facts = records.mail_facts(row, plan.sender, delivery.rendered.get("Subject", ""), delivery.now)
         return records.email_events(row, outcome, facts, attributes, now)
-    if row.channel_type == "SMS":
+    if plan.channel_type == "SMS":
         message = dict(plan.content.message)
         message["RenderedBody"] = delivery.rendered.get("Body", "")
         if delivery.text:

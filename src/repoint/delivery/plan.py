@@ -7,15 +7,17 @@ bytes of the email. What is left to do for each recipient is in `pipeline`.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from repoint.db import Database
 from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of, mailbox_of
+from repoint.delivery.payloads import custom_head
 from repoint.delivery.returns import OWN_HEADERS, ReturnPaths, Returns
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
 from repoint.resources.dkim import SigningKey, load_signing_keys
-from repoint.resources.messages.content import Content, resolve
+from repoint.resources.messages.content import Content, resolve, whole
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.templates.store import load_template
 from repoint.resources.tracking import Tracking, load_tracking
@@ -23,12 +25,16 @@ from repoint.sealing import Seal
 
 PLANS_MAX = 1_000
 NO_KEYS: Sequence[SigningKey] = ()
+CUSTOM = "CUSTOM"
 HEADERS_RESERVED = OWN_HEADERS | {"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"}
 
 
 @dataclass(slots=True)
 class Plan:
-    """What the messages of one activity on one channel share."""
+    """What the messages of one activity to endpoints of one channel share.
+
+    `channel_type` is the channel that carries them: the endpoints' own, or CUSTOM where a function or webhook does.
+    """
 
     channel_type: str
     shared: Mapping[str, Any]
@@ -47,6 +53,7 @@ class Plan:
     tracking: Tracking | None = None
     returns: Returns | None = None
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
+    head: tuple[datetime, Mapping[str, Any]] | None = None
 
     @property
     def made_from(self) -> tuple[object, ...]:
@@ -83,6 +90,12 @@ class Plan:
             compiled = self.emails[has_text, has_html] = compile_email(parts)
         return compiled
 
+    def call_head(self, app_id: str, now: datetime) -> Mapping[str, Any]:
+        """What all endpoints of a custom channel's call share; the same object for all that are prepared at once."""
+        if self.head is None or self.head[0] != now:
+            self.head = now, custom_head(self.shared, app_id, now)
+        return self.head[1]
+
 
 # What a recipient may have of their own without needing content of their own.
 SHARED_MEMBERS = frozenset({"IsEndpoint", "Context"})
@@ -98,7 +111,10 @@ def make_plan(
     dkim_keys: Sequence[SigningKey] = (),
 ) -> Plan:
     """Work out what is shared."""
-    content = resolve(channel_type, shared, {}, template)
+    if channel_type == CUSTOM:
+        content = whole(shared.get("CustomDelivery", {}).get("Data", ""))
+    else:
+        content = resolve(channel_type, shared, {}, template)
     sender = sender_of(shared, channel) if channel_type == "EMAIL" else ""
     settings = channel.settings if channel else {}
     trace = {"trace_id": shared["TraceId"]} if shared.get("TraceId") else {}
@@ -118,6 +134,11 @@ def make_plan(
         headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
         dkim_keys=dkim_keys,
     )
+
+
+def carrier_of(channel_type: str, shared: Mapping[str, Any]) -> str:
+    """The channel that carries an activity's messages to endpoints of a type: their own, or CUSTOM."""
+    return CUSTOM if channel_type in shared.get("CustomDelivery", {}).get("EndpointTypes", ()) else channel_type
 
 
 def sender_of(shared: Mapping[str, Any], channel: Channel | None) -> str:
@@ -160,6 +181,7 @@ class Planner:
 
     async def plan(self, app_id: str, activity_id: str, channel_type: str, shared: Mapping[str, Any]) -> Plan:
         """One activity's plan for a channel."""
+        channel_type = carrier_of(channel_type, shared)
         app = await self._db.cached(load_app, app_id)
         channel = (await self._db.cached(load_channels, app_id)).get(channel_type)
         template = await self._template(channel_type, shared)
@@ -185,7 +207,7 @@ class Planner:
         return await self._db.cached(load_signing_keys, (self._seal, domain)) if domain else NO_KEYS
 
     async def _template(self, channel_type: str, shared: Mapping[str, Any]) -> dict[str, Any] | None:
-        template_type = TEMPLATE_TYPES[channel_type]
+        template_type = TEMPLATE_TYPES.get(channel_type, "")
         named = shared["Templates"].get(template_type)
         if named is None:
             return None

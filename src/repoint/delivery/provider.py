@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class DeliveryStatus(StrEnum):
@@ -35,6 +35,22 @@ class Outcome:
         return self.status in (DeliveryStatus.THROTTLED, DeliveryStatus.TEMPORARY_FAILURE)
 
 
+@dataclass(frozen=True, slots=True)
+class CalledOutcome(Outcome):
+    """What a function or webhook said of one endpoint: attributes for its event, and nothing to try again.
+
+    `send_status` is the event's campaign_send_status, where it does not follow from the status.
+    """
+
+    event_attributes: Mapping[str, str] = field(default_factory=dict)
+    send_status: str = ""
+
+    @property
+    def is_retryable(self) -> bool:
+        """The calls have been tried again already."""
+        return False
+
+
 @dataclass(slots=True)
 class Email:
     """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope.
@@ -64,6 +80,28 @@ class TextMessage:
     message_type: str = "TRANSACTIONAL"
     title: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomMessage:
+    """One endpoint's part in a call: `uri` names the function or webhook, `head` is the payload less its Endpoints.
+
+    Messages of one call have the same head, the very object.
+    """
+
+    message_id: str
+    uri: str
+    head: Mapping[str, Any]
+    endpoint_id: str
+    endpoint: Mapping[str, Any]
+
+
+class CustomProvider(Protocol):
+    """Has functions and webhooks deliver."""
+
+    async def send(self, messages: Sequence[CustomMessage]) -> list[Outcome]:
+        """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+        ...
 
 
 class EmailProvider(Protocol):

@@ -63,7 +63,7 @@ def bounced_addresses(deliveries: Sequence[Delivery], now: datetime) -> list[Sup
             facts={"status_code": outcome.status_code, "diagnostic_code": outcome.status_message.replace("\x00", "")},
         )
         for delivery in deliveries
-        if delivery.row.channel_type == "EMAIL"
+        if delivery.plan.channel_type == "EMAIL"
         and delivery.plan.app is not None
         and (outcome := delivery.outcome) is not None
         and outcome.status is DeliveryStatus.PERMANENT_FAILURE
@@ -76,4 +76,6 @@ def _is_plain(delivery: Delivery) -> bool:
     """An email of a slice that was sent: nothing to say of it that cannot be said of its neighbours."""
     row, outcome = delivery.row, delivery.outcome
     assert outcome is not None
-    return row.outbox_id is None and row.channel_type == "EMAIL" and outcome.status is DeliveryStatus.SUCCESSFUL
+    return (
+        row.outbox_id is None and delivery.plan.channel_type == "EMAIL" and outcome.status is DeliveryStatus.SUCCESSFUL
+    )

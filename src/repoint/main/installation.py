@@ -61,6 +61,7 @@ class Installation:
                 system_clock,
                 self.settings.account_id,
                 self.settings.send_deadline_seconds,
+                self.settings.campaign_call_endpoints_max,
             )
         finally:
             await db.close()

@@ -12,6 +12,7 @@ from repoint.config import Settings
 from repoint.db.bulk import BulkDatabase
 from repoint.delivery.pipeline import Providers
 from repoint.delivery.provider import EmailProvider
+from repoint.delivery.providers.custom import CalledProvider
 from repoint.delivery.providers.ses import SesProvider
 from repoint.delivery.providers.smtp import SmtpProvider
 from repoint.delivery.receipts import build_receipts
@@ -49,10 +50,14 @@ TEXT_CHANNELS = (
 
 async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
-    async with installation.server() as server, joined_providers(installation.settings, server) as providers:
+    async with (
+        installation.server() as server,
+        calling(installation.settings, server) as functions,
+        joined_providers(installation.settings, server, functions) as providers,
+    ):
         paths = return_paths(server.seal, installation.settings)
         worker = Worker(server, providers, installation.settings, metrics := Metrics(), paths)
-        async with forwarding(installation.settings, server, metrics, life.stopping):
+        async with forwarding(installation.settings, server, functions, metrics, life.stopping):
             scheduler = Scheduler(server, installation.settings.campaign_late_seconds, metrics.observe_lag).run(
                 life.stopping
             )
@@ -61,11 +66,20 @@ async def worker_process(installation: Installation, life: Life) -> None:
 
 
 @contextlib.asynccontextmanager
+async def calling(settings: Settings, server: Server) -> AsyncIterator[Functions]:
+    """The functions a worker calls, for whatever purpose."""
+    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
+    try:
+        yield functions
+    finally:
+        await functions.close()
+
+
+@contextlib.asynccontextmanager
 async def forwarding(
-    settings: Settings, server: Server, metrics: Metrics, stopping: asyncio.Event
+    settings: Settings, server: Server, functions: Functions, metrics: Metrics, stopping: asyncio.Event
 ) -> AsyncIterator[None]:
     """The event streams, forwarded beside a worker's other work until `stopping`."""
-    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
     sinks = Sinks(server, functions, settings.data_dir.resolve())
     forwarder = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
     counting = asyncio.create_task(keep(server.db, server.clock, metrics.observe_lag))
@@ -75,7 +89,6 @@ async def forwarding(
         await forwarder
         counting.cancel()
         await asyncio.gather(counting, return_exceptions=True)
-        await functions.close()
 
 
 def _own_url(settings: Settings) -> str:
@@ -105,7 +118,7 @@ async def bounce_process(installation: Installation, life: Life) -> None:
 
 
 @contextlib.asynccontextmanager
-async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[Providers]:
+async def joined_providers(settings: Settings, server: Server, functions: Functions) -> AsyncIterator[Providers]:
     """The configured providers; what has none goes to the inbox, over SMTP where it is email."""
     inbox = InboxSmtp(server.db, server.clock, port=settings.inbox_smtp_port)
     urls = list(settings.smtp_url)
@@ -117,7 +130,8 @@ async def joined_providers(settings: Settings, server: Server) -> AsyncIterator[
     if settings.ses_identity:
         email = EmailRouter(settings.ses_identity, SesProvider(is_reporting=bool(settings.ses_topic_arn)), email)
     text = InboxTextProvider(server.db, server.clock)
-    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text))
+    custom = CalledProvider(functions, endpoints_max=settings.campaign_call_endpoints_max)
+    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text), custom)
     try:
         yield providers
     finally:

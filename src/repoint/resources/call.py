@@ -21,6 +21,7 @@ class Server:
     clock: Clock
     account_id: str
     send_deadline_seconds: int = 14_400
+    call_endpoints_max: int = 50
     texts: SoundTexts = field(default_factory=SoundTexts)
 
 

@@ -12,6 +12,8 @@ from repoint.resources.apps import App, require_app
 from repoint.resources.call import Call, new_id, page_of
 from repoint.resources.campaigns import checks, store
 from repoint.resources.campaigns.activities import Activity, list_activities
+from repoint.resources.campaigns.far_ends import check_far_ends
+from repoint.resources.campaigns.faults import refuse
 from repoint.resources.campaigns.schedule import IMMEDIATE, next_slot, opens_at, read_schedule
 from repoint.resources.campaigns.store import StoredCampaign, TreatmentState
 from repoint.resources.campaigns.treatments import treatments_of
@@ -198,7 +200,8 @@ async def _check(call: Call, app: App, document: dict[str, Any], before: StoredC
             sources = await load_sources(connection, app.app_id, segment.criteria)
         if any(one.is_imported for one in (segment, *sources.values())):
             rule = "a segment that was imported, or rests on one that was, cannot be used with an EVENT schedule"
-            raise checks.refuse("SegmentId", rule)
+            raise refuse("SegmentId", rule)
+    await check_far_ends(call.server, document, before.document if before else None)
 
 
 def _states(

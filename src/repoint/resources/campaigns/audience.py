@@ -8,7 +8,15 @@ from typing import Any
 from repoint.db import Connection
 from repoint.resources.call import Call
 from repoint.resources.campaigns.checks import channel_fault
-from repoint.resources.campaigns.contents import TEMPLATE_TYPES, channels_of, direct_message, template_named
+from repoint.resources.campaigns.contents import (
+    TEMPLATE_TYPES,
+    channels_of,
+    custom_delivery,
+    custom_types,
+    direct_message,
+    is_custom,
+    template_named,
+)
 from repoint.resources.campaigns.faults import RunError, invalid
 from repoint.resources.campaigns.rules import quiet_time_of, rules_of
 from repoint.resources.campaigns.schedule import known_zones, quiet_zones
@@ -86,6 +94,7 @@ def selection_of(
         owners=[positions.get(DEFAULT_ID if name == HOLDOUT else name, 0) for name in cohorts],
         held_out=[cohort for cohort, name in enumerate(cohorts) if name == HOLDOUT],
         channels=[f"{positions[one.treatment_id]}:{name}" for one in treatments for name in sorted(channels_of(one))],
+        custom=[f"{positions[one.treatment_id]}:{name}" for one in treatments for name in sorted(custom_types(one))],
         quiet=quiet,
         zones=wave.zones,
         all_zones=zones if wave.zones is not None else (),
@@ -131,6 +140,7 @@ async def content_of(
         "CampaignId": campaign.campaign_id,
         "ExpiresAt": expires_at.timestamp() if expires_at else None,
         "QuietTime": dict(quiet_time_of(treatment, campaign.defaults)),
+        **({"CustomDelivery": custom_delivery(treatment)} if is_custom(treatment) else {}),
     }
 
 
@@ -151,6 +161,7 @@ def facts_of(
         "CampaignVersion": campaign.version,
         "Templates": content["Templates"],
         "Channels": sorted(channels_of(treatment)),
+        "CustomTypes": sorted(custom_types(treatment)),
         "Cohorts": [cohort for cohort, name in enumerate(cohorts) if name == treatment.treatment_id],
         "HoldoutCohorts": [cohort for cohort, name in enumerate(cohorts) if name == HOLDOUT],
         "Total": rules.total,

@@ -1,6 +1,5 @@
 """What can be known of a campaign before it runs, checked when it is written: every error names the member."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +10,12 @@ from repoint.resources.campaigns.contents import (
     PUSH_CHANNELS,
     TEMPLATE_TYPES,
     channels_of,
-    is_custom,
     is_in_app,
+    own_channels,
     template_named,
 )
+from repoint.resources.campaigns.far_ends import LAMBDA, WEB_URL, check_custom
+from repoint.resources.campaigns.faults import refuse
 from repoint.resources.campaigns.rules import hook_of
 from repoint.resources.campaigns.schedule import HOUR_MINUTE, IMMEDIATE, ScheduleError, Timetable, read_schedule
 from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
@@ -25,17 +26,7 @@ from repoint.resources.templates.store import load_template
 from repoint.wire.exceptions import BadRequestException
 
 PAST_SECONDS_MAX = 60  # callers write "now" by their own clock, and often without its seconds
-CUSTOM_DATA_BYTES_MAX = 5_120
-LAMBDA = re.compile(
-    r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?\Z"
-)
-WEB_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z")
 COMPARISONS = ("GREATER_THAN", "LESS_THAN", "GREATER_THAN_OR_EQUAL", "LESS_THAN_OR_EQUAL", "EQUAL")
-
-
-def refuse(member: str, rule: str) -> BadRequestException:
-    """The error for a member that breaks a rule."""
-    return BadRequestException(f"{member}: {rule}")
 
 
 def check_shares(document: Mapping[str, Any]) -> None:
@@ -148,12 +139,7 @@ async def check_contents(call: Call, app_id: str, document: Mapping[str, Any], d
     if hook_of(document, defaults):
         raise refuse("Hook", "campaign hooks are not built yet, and nothing would call this one")
     for treatment in treatments_of(document):
-        if treatment.message.get("CustomMessage") and not is_custom(treatment):
-            raise refuse(f"{treatment.path}CustomDeliveryConfiguration", "is required with a CustomMessage")
-        if is_custom(treatment):
-            _check_custom(treatment)
-            rule = "custom delivery is not built yet, and nothing would call this function"
-            raise refuse(f"{treatment.path}CustomDeliveryConfiguration", rule)
+        check_custom(treatment)
         await _check_templates(call, treatment)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
@@ -170,17 +156,6 @@ def _check_hook(hook: Mapping[str, Any]) -> None:
         raise refuse("Hook.WebUrl", "must be an https:// URL")
     if hook.get("LambdaFunctionName") and hook.get("WebUrl"):
         raise refuse("Hook", "can have LambdaFunctionName or WebUrl, not both")
-
-
-def _check_custom(treatment: Treatment) -> None:
-    path = f"{treatment.path}CustomDeliveryConfiguration"
-    uri = treatment.custom_delivery["DeliveryUri"]
-    if not LAMBDA.match(uri) and not WEB_URL.match(uri):
-        raise refuse(f"{path}.DeliveryUri", "must be the name or ARN of a Lambda function, or an https:// URL")
-    data = treatment.message.get("CustomMessage", {}).get("Data", "")
-    if len(data.encode()) > CUSTOM_DATA_BYTES_MAX:
-        rule = f"must be at most {CUSTOM_DATA_BYTES_MAX} bytes"
-        raise refuse(f"{treatment.path}MessageConfiguration.CustomMessage.Data", rule)
 
 
 async def _check_templates(call: Call, treatment: Treatment) -> None:
@@ -210,7 +185,7 @@ async def _check_channels(call: Call, app_id: str, treatment: Treatment) -> None
 async def channel_fault(call: Call, app_id: str, treatment: Treatment) -> tuple[str, str] | None:
     """Why a treatment cannot be sent as the application's channels are set now: the member and the rule, or None."""
     channels = await call.db.cached(load_channels, app_id)
-    wanted = channels_of(treatment)
+    wanted = own_channels(treatment)
     if "EMAIL" in wanted:
         email = channels.get("EMAIL")
         if email is not None and not email.is_enabled:
@@ -224,7 +199,7 @@ async def channel_fault(call: Call, app_id: str, treatment: Treatment) -> tuple[
     is_on = {name: channels[name].is_enabled if name in channels else name not in CONFIGURED_TYPES for name in wanted}
     if "SMS" in wanted and not is_on["SMS"] and wanted == {"SMS"}:
         return _member(treatment, "SMSMessage", "SMSTemplate"), "the application's SMS channel is disabled"
-    if wanted <= PUSH_CHANNELS.keys() and not any(is_on.values()):
+    if wanted and wanted <= PUSH_CHANNELS.keys() and not any(is_on.values()):
         enabled = f"none of {', '.join(sorted(wanted))} is enabled in the application"
         return _member(treatment, "DefaultMessage", "PushTemplate"), enabled
     return None

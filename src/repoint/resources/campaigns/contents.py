@@ -38,6 +38,18 @@ def template_named(treatment: Treatment, member: str) -> bool:
 
 def channels_of(treatment: Treatment) -> set[str]:
     """The channel types whose endpoints get something from this treatment."""
+    return own_channels(treatment) | custom_types(treatment)
+
+
+def custom_types(treatment: Treatment) -> set[str]:
+    """The channel types whose endpoints its function or webhook delivers to, even where it has a message of theirs."""
+    if not is_custom(treatment):
+        return set()
+    return set(treatment.custom_delivery.get("EndpointTypes") or ["CUSTOM"])
+
+
+def own_channels(treatment: Treatment) -> set[str]:
+    """The channel types whose endpoints get a message on their own channel."""
     message = treatment.message
     found = set()
     if template_named(treatment, "EmailTemplate") or _says(message.get("EmailMessage")):
@@ -49,9 +61,7 @@ def channels_of(treatment: Treatment) -> set[str]:
             found.add(channel_type)
     if is_in_app(treatment):
         found.add("IN_APP")
-    if treatment.custom_delivery:
-        found |= set(treatment.custom_delivery.get("EndpointTypes") or ["CUSTOM"])
-    return found
+    return found - custom_types(treatment)
 
 
 def is_in_app(treatment: Treatment) -> bool:
@@ -89,6 +99,15 @@ def direct_message(treatment: Treatment) -> dict[str, Any]:
                 name = "DefaultPushNotificationMessage" if member == "DefaultMessage" else member
                 found[name] = {PUSH_RENAMED.get(key, key): value for key, value in message[member].items()}
     return found
+
+
+def custom_delivery(treatment: Treatment) -> dict[str, Any]:
+    """The treatment's function or webhook, for which endpoints it is, and what it is told, as delivery reads it."""
+    return {
+        "DeliveryUri": treatment.custom_delivery["DeliveryUri"],
+        "EndpointTypes": sorted(custom_types(treatment)),
+        "Data": treatment.message.get("CustomMessage", {}).get("Data", ""),
+    }
 
 
 def _email(email: Mapping[str, Any], *, has_template: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What makes a run impossible: found when it begins, told by the campaign's status and its activity's result."""
+"""What makes a campaign impossible: found when it is written, or when a run begins and its status has to tell."""
 
 from datetime import datetime
 
@@ -18,6 +18,11 @@ class RunError(Exception):
 def invalid(error: BadRequestException) -> RunError:
     """A run whose parts no longer fit."""
     return RunError("INVALID", error.message)
+
+
+def refuse(member: str, rule: str) -> BadRequestException:
+    """The error for a member that breaks a rule."""
+    return BadRequestException(f"{member}: {rule}")
 
 
 async def stop_campaign(connection: Connection, app_id: str, campaign_id: str, error: RunError, now: datetime) -> None:

@@ -94,9 +94,9 @@ async def _stop(connection: Connection, one: UnderWay, ranges: Sequence[Range], 
         SELECT %(now)s, %(app_id)s, endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
             'attributes', jsonb_build_object(
                 'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', %(activity_id)s::text,
-                'treatment_id', %(treatment_id)s::text, 'delivery_type', channel_type,
-                'campaign_send_status', %(reason)s::text))
-        FROM stopped WHERE %(reason)s = %(told)s
+                'treatment_id', %(treatment_id)s::text, 'campaign_send_status', %(reason)s::text, 'delivery_type',
+                CASE WHEN facts -> 'CustomTypes' ? channel_type THEN 'CUSTOM' ELSE channel_type END))
+        FROM stopped JOIN campaign_activity a ON a.activity_id = %(activity_id)s WHERE %(reason)s = %(told)s
         """,
         {
             "ranges": msgspec.json.encode(ranges).decode(),

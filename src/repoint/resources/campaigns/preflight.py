@@ -9,6 +9,7 @@ from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot
 from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
+from repoint.resources.campaigns.far_ends import faults_of
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.schedule import known_zones, read_schedule
 from repoint.resources.campaigns.snapshot import Counts
@@ -51,6 +52,7 @@ async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
             report.faults.append(error.reason)
         else:
             report.contents[treatment.treatment_id] = content
+    report.faults += await faults_of(server, campaign.document)
     async with server.db.transaction() as connection:
         try:
             condition = await condition_of(call, connection, campaign, report.at)

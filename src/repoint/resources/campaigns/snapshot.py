@@ -30,10 +30,11 @@ class Selection:
     """Whom a wave of a run is for.
 
     `owners` has for each cohort the position, from 1, of the treatment (in `treatments`) that it belongs to, 0 for
-    none of this wave; those in `held_out` cohorts belong to one and get nothing. `channels` and `quiet` are pairs
-    "position:channel type" and "position:zone". `zones` are the wave's own (None: zones do not matter), `other_zones`
-    those of the run's other waves. Daily limits count back from `due_at`. `earlier` are the ids under which the run's
-    waves so far have their messages and drops: who is among them has moved to another zone since, and is passed over.
+    none of this wave; those in `held_out` cohorts belong to one and get nothing. `channels`, `custom` (those of them
+    that a function or webhook delivers to) and `quiet` are pairs "position:channel type" and "position:zone". `zones`
+    are the wave's own (None: zones do not matter), `other_zones` those of the run's other waves. Daily limits count
+    back from `due_at`. `earlier` are the ids under which the run's waves so far have their messages and drops: who is
+    among them has moved to another zone since, and is passed over.
     """
 
     app_id: str
@@ -42,6 +43,7 @@ class Selection:
     owners: Sequence[int]
     held_out: Sequence[int]
     channels: Sequence[str]
+    custom: Sequence[str]
     quiet: Sequence[str]
     zones: Sequence[str] | None
     all_zones: Sequence[str]
@@ -64,6 +66,7 @@ class Selection:
             "owners": list(self.owners),
             "held_out": list(self.held_out),
             "channels": list(self.channels),
+            "custom": list(self.custom),
             "quiet": list(self.quiet),
             "is_local": self.zones is not None,
             "zones": list(self.zones or ()),
@@ -186,7 +189,9 @@ TAKEN = sql.SQL(
         SELECT %(now)s, %(app_id)s, j.endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
             'client_id', e.given_id, 'attributes', jsonb_build_object(
                 'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', t.activity_id,
-                'treatment_id', t.treatment_id, 'delivery_type', j.channel_type, 'campaign_send_status', j.reason),
+                'treatment_id', t.treatment_id, 'campaign_send_status', j.reason, 'delivery_type',
+                CASE WHEN (j.treatment || ':' || j.channel_type) = ANY (%(custom)s::text[]) THEN 'CUSTOM'
+                     ELSE j.channel_type END),
             'client_context', jsonb_build_object('custom', jsonb_build_object('endpoint', jsonb_build_object(
                 'ChannelType', j.channel_type, 'EndpointStatus', 'ACTIVE', 'OptOut', 'NONE', 'RequestId', e.request_id,
                 'EffectiveDate', to_char(e.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg.types.json import Jsonb
 
+from repoint.clock import iso8601
 from repoint.db import Connection
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
@@ -23,6 +24,7 @@ from repoint.resources.campaigns.audience import (
     selection_of,
     treatments_in,
 )
+from repoint.resources.campaigns.contents import is_custom
 from repoint.resources.campaigns.faults import RunError, stop_campaign
 from repoint.resources.campaigns.rules import rules_of
 from repoint.resources.campaigns.snapshot import Counts, metrics_of
@@ -142,6 +144,7 @@ async def open_ledgers(
     for treatment, activity_id in zip(run.treatments, run.activity_ids, strict=True):
         ledger_id = activity_id if part is None else f"{activity_id}-{part}"
         content = await content_of(call, campaign, treatment, activity_id, run.expires_at)
+        content["ScheduledTime"] = iso8601(now)
         await connection.execute(
             "INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)",
             [ledger_id, campaign.app_id, Jsonb(content), now],
@@ -181,4 +184,6 @@ async def cut_slices(call: Call, connection: Connection, run: OpenRun, ledgers: 
         seconds=call.server.send_deadline_seconds,
         end=run.expires_at,
     )
-    await pacing.cut(connection, run.campaign.app_id, ledgers, pace)
+    size = call.server.call_endpoints_max
+    called = {ledger: size for ledger, treatment in zip(ledgers, run.treatments, strict=True) if is_custom(treatment)}
+    await pacing.cut(connection, run.campaign.app_id, ledgers, pace, called=called)

@@ -21,7 +21,7 @@ from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot, store
 from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
-from repoint.resources.campaigns.contents import TEMPLATE_TYPES
+from repoint.resources.campaigns.contents import TEMPLATE_TYPES, is_custom
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.matching import matches
 from repoint.resources.campaigns.store import StoredCampaign
@@ -152,7 +152,7 @@ async def _answer_once(
         )
         counts = await snapshot.take(connection, condition, selection, one.activity_ids, ledgers)
         await add_metrics(connection, OpenRun(one.campaign, one.treatments, one.activity_ids, None), counts)
-        await _post(connection, one.campaign.app_id, ledgers, ids, now)
+        await _post(connection, one, ledgers, ids, now)
 
 
 def _wave(one: Open) -> Wave:
@@ -214,25 +214,34 @@ async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -
 
 
 async def _post(
-    connection: Connection, app_id: str, ledgers: Sequence[str], endpoint_ids: Sequence[str], now: datetime
+    connection: Connection, one: Open, ledgers: Sequence[str], endpoint_ids: Sequence[str], now: datetime
 ) -> None:
-    """What was accepted becomes work, message by message."""
+    """What was accepted becomes work, message by message; those that a function delivers as slices that are called."""
+    called = [ledger for ledger, treatment in zip(ledgers, one.treatments, strict=True) if is_custom(treatment)]
     await connection.execute(
-        """WITH posted AS (
+        """WITH accepted AS (
+               SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address FROM message
+               WHERE app_id = %(app_id)s AND activity_id = ANY (%(ledgers)s::text[])
+                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s
+           ), posted AS (
                INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
                    due_at, expires_at)
                SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
                    %(now)s, %(until)s
-               FROM message
-               WHERE app_id = %(app_id)s AND activity_id = ANY (%(ledgers)s::text[])
-                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s
+               FROM accepted WHERE activity_id <> ALL (%(called)s::text[])
+           ), called AS (
+               INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+                   expires_at, is_called)
+               SELECT app_id, activity_id, endpoint_id, endpoint_id, 1, %(now)s, %(until)s, true
+               FROM accepted WHERE activity_id = ANY (%(called)s::text[])
            )
            SELECT pg_notify('outbox', '')""",
         {
             "now": now,
             "until": now + timedelta(seconds=ANSWER_SECONDS_MAX),
-            "app_id": app_id,
+            "app_id": one.campaign.app_id,
             "ledgers": list(ledgers),
+            "called": called,
             "endpoint_ids": list(endpoint_ids),
         },
     )

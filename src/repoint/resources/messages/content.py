@@ -35,7 +35,7 @@ class Content:
     """The parts of one message before rendering, and the values they may use besides the endpoint's.
 
     `message` is what else the channel's message says: sender, message type, a notification's priority or data.
-    `raw` is an email the caller has made whole.
+    `raw` is what the caller has made whole: an email, or a custom channel's data.
     """
 
     parts: dict[str, str]
@@ -77,6 +77,11 @@ def resolve(
         headers=_headers(own, template or {}),
         raw=_raw_email(own, personal) if channel_type == "EMAIL" else None,
     )
+
+
+def whole(data: str) -> Content:
+    """Content that goes out as it is."""
+    return Content(parts={}, message={}, substitutions={}, defaults={}, raw=data.encode())
 
 
 def _members(

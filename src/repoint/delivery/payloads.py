@@ -1,0 +1,48 @@
+"""What functions and webhooks are told: the payload of a call, in the words of Pinpoint's developer guide.
+
+Source: "Creating custom channels in Amazon Pinpoint", "Understanding the event data".
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from repoint.clock import iso8601
+from repoint.resources.endpoints.store import Endpoint
+
+
+def custom_head(shared: Mapping[str, Any], app_id: str, now: datetime) -> dict[str, Any]:
+    """A custom channel's payload, less its Endpoints."""
+    return {"Message": {}, "Data": shared["CustomDelivery"]["Data"], **activity_members(shared, app_id, now)}
+
+
+def activity_members(shared: Mapping[str, Any], app_id: str, now: datetime) -> dict[str, Any]:
+    """Which run of which campaign calls; one that answers events has no time of its own but the call's."""
+    context = shared["Context"]
+    return {
+        "ApplicationId": app_id,
+        "CampaignId": context["campaign_id"],
+        "TreatmentId": context["treatment_id"],
+        "ActivityId": context["campaign_activity_id"],
+        "ScheduledTime": shared.get("ScheduledTime") or iso8601(now),
+    }
+
+
+def endpoint_document(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint's definition; its id is the key it stands under, and its cohort is among its attributes."""
+    user: dict[str, Any] = {"UserAttributes": endpoint.user_attributes}
+    if endpoint.user_id is not None:
+        user["UserId"] = endpoint.user_id
+    return {
+        "ChannelType": endpoint.channel_type,
+        "Address": endpoint.address,
+        "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
+        "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
+        "Location": endpoint.location,
+        "Demographic": endpoint.demographic,
+        "EffectiveDate": iso8601(endpoint.effective_at),
+        "Attributes": {**endpoint.attributes, "CohortId": [str(endpoint.cohort_id)]},
+        "Metrics": endpoint.metrics,
+        "User": user,
+        "CreationDate": iso8601(endpoint.created_at),
+    }
