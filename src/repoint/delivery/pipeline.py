@@ -1,14 +1,13 @@
-"""A message on its way: the steps it goes through, in order, then the wire, then what the ledger and the log say.
+"""A message on its way: the steps it goes through, in order, and the wire.
 
 A step gets one delivery and returns None to go on, or the outcome that ends it here. What a delivery shares with
 others is in its plan; everything else it needs has been read before the first step.
 """
 
 import itertools
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from repoint.delivery import campaigning, dkim, payloads, records
 from repoint.delivery.bounces import SUPPRESSED_CODE
@@ -26,15 +25,10 @@ from repoint.delivery.provider import (
 )
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
 from repoint.resources.endpoints.store import Endpoint
-from repoint.resources.events.store import Event
 from repoint.resources.messages.content import Content
 from repoint.resources.messages.sizes import fault_of
 from repoint.resources.suppression import Suppressed
-from repoint.work.outbox import Leased, Settled
-
-RETRY_SECONDS_FIRST = 2.0
-RETRY_SECONDS_MAX = 900.0
-FIRST_ATTEMPTS = 12
+from repoint.work.outbox import Leased
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,88 +312,3 @@ async def send(providers: Providers, deliveries: Sequence[Delivery]) -> None:
     outcomes = await providers.custom.send([one.custom for one in called if one.custom]) if called else []
     for delivery, outcome in zip(called, outcomes, strict=True):
         delivery.outcome = outcome
-
-
-def settle(delivery: Delivery, now: datetime) -> Settled:
-    """The ledger's entry: final, or a time to try again."""
-    assert delivery.outcome is not None
-    row, outcome = delivery.row, delivery.outcome
-    retry_at = retry_time(row, outcome, now)
-    if outcome.status is DeliveryStatus.SUCCESSFUL:
-        state = "SENT"
-    elif retry_at is not None:
-        state = "ACCEPTED"
-    elif outcome.is_stopped:
-        state = "STOPPED"
-    else:
-        state = "FAILED"
-    return Settled(
-        outbox_id=row.outbox_id,
-        app_id=row.app_id,
-        activity_id=row.activity_id,
-        endpoint_id=row.endpoint_id,
-        state=state,
-        status_code=outcome.status_code,
-        status_message=outcome.status_message[:1000].replace("\x00", ""),
-        attempts=row.attempts,
-        retry_at=retry_at,
-        expires_at=row.expires_at,
-        mail=own_facts(delivery),
-    )
-
-
-def own_facts(delivery: Delivery) -> dict[str, object] | None:
-    """What later events of an email will say that its plan does not know; None when that is nothing."""
-    if delivery.plan.channel_type != "EMAIL":
-        return None
-    own: dict[str, object] = {}
-    subject = delivery.rendered.get("Subject", "").replace("\x00", "")
-    if subject != delivery.plan.content.parts.get("Subject", ""):
-        own["Subject"] = subject
-    if delivery.row.personal.get("Context"):
-        own["Context"] = delivery.row.personal["Context"]
-    return own or None
-
-
-def retry_time(row: Leased, outcome: Outcome, now: datetime) -> datetime | None:
-    """When to try again: later each time, never at the same moment as the others, not past the deadline."""
-    if not outcome.is_retryable:
-        return None
-    seconds = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(row.attempts - 1, FIRST_ATTEMPTS))
-    retry_at = now + timedelta(seconds=seconds * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load, hides nothing
-    return retry_at if retry_at < row.expires_at else None
-
-
-def events_of(delivery: Delivery, now: datetime) -> list[Event]:
-    """What the log will say of a message that is settled; an endpoint's id is spelled as its owner spells it."""
-    events = _events_of(delivery, now)
-    if delivery.endpoint is not None:
-        for event in events:
-            event.document["client_id"] = delivery.endpoint.given_id
-    return events
-
-
-def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
-    assert delivery.outcome is not None
-    if delivery.outcome.is_stopped and delivery.outcome.status_message == campaigning.OPTED_OUT:
-        return []
-    context = delivery.client_context or campaigning.context_of(delivery.endpoint)
-    told = campaigning.send_events(delivery.row, delivery.plan, delivery.outcome, context, now)
-    return told if told and delivery.outcome.is_stopped else [*told, *_channel_events(delivery, now)]
-
-
-def _channel_events(delivery: Delivery, now: datetime) -> list[Event]:
-    """What a message's channel says of it."""
-    assert delivery.outcome is not None
-    row, plan, outcome = delivery.row, delivery.plan, delivery.outcome
-    attributes = plan.attributes_for(row.personal)
-    if plan.channel_type == "EMAIL":
-        facts = records.mail_facts(row, plan.sender, delivery.rendered.get("Subject", ""), delivery.now)
-        return records.email_events(row, outcome, facts, attributes, now)
-    if plan.channel_type == "SMS":
-        message = dict(plan.content.message)
-        message["RenderedBody"] = delivery.rendered.get("Body", "")
-        if delivery.text:
-            message["OriginationNumber"] = delivery.text.origination or delivery.text.sender_id
-        return records.sms_events(row, outcome, message, attributes, now)
-    return []

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import groupby
 
 from repoint.db import Connection
-from repoint.delivery import pipeline, records, specimen
+from repoint.delivery import records, settlement, specimen
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.provider import DeliveryStatus
 from repoint.resources import suppression
@@ -32,12 +32,12 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
         await outbox.settle_sent(connection, [one.row for one in alike], texts, _own_subjects(alike), sent_at)
     others = [delivery for delivery in deliveries if not _is_plain(delivery)] if len(sent) < len(deliveries) else []
     if others:
-        settled = [pipeline.settle(delivery, now) for delivery in others]
+        settled = [settlement.settle(delivery, now) for delivery in others]
         await outbox.settle(connection, settled, sent_at)
         await suppression.add(connection, bounced_addresses(others, now))
         for delivery, one in zip(others, settled, strict=True):
             if one.retry_at is None:
-                lines += [events.copy_line(event) for event in pipeline.events_of(delivery, now)]
+                lines += [events.copy_line(event) for event in settlement.events_of(delivery, now)]
     if lines:
         await events.append_lines(connection, b"".join(lines))
 

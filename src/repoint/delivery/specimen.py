@@ -1,6 +1,6 @@
 """The events of many sent messages that differ in a few places: described once, and filled in for each.
 
-A specimen of the deliveries, with a mark wherever they differ, goes through `pipeline.events_of` like any other. So
+A specimen of the deliveries, with a mark wherever they differ, goes through `settlement.events_of` like any other. So
 there is one description of an event, and the log holds it once, with the messages' own values beside it.
 """
 
@@ -11,7 +11,8 @@ from datetime import datetime
 from secrets import token_hex
 
 from repoint.delivery.campaigning import context_of
-from repoint.delivery.pipeline import Delivery, events_of
+from repoint.delivery.pipeline import Delivery
+from repoint.delivery.settlement import events_of
 from repoint.resources.events.store import FILL_TAB, Event, copy_alike, fill_text
 
 ROW_EVENTS_MAX = 250  # readers take whole rows: no more than this come at once
