@@ -1,7 +1,7 @@
 """The runs of campaigns, as they are kept and shown."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -74,13 +74,7 @@ async def list_activities(
     cursor = await connection.execute(
         """SELECT a.activity_id, a.app_id, a.campaign_id, a.version, a.treatment_id, a.slot, a.scheduled_start,
                   a.state, a.result, a.reason, a.started_at, a.ended_at, a.metrics,
-                  coalesce(a.counts, (
-                      SELECT jsonb_object_agg(by_state.state, by_state.messages) FROM (
-                          SELECT m.state, count(*) AS messages
-                          FROM campaign_ledger l
-                          JOIN message m ON m.app_id = a.app_id AND m.activity_id = l.ledger_id
-                          WHERE l.activity_id = a.activity_id GROUP BY m.state) by_state
-                  ), '{}'),
+                  coalesce(a.counts, '{}'),
                   count(w.wave_id), count(w.done_at)
            FROM campaign_activity a LEFT JOIN campaign_wave w
              ON w.app_id = a.app_id AND w.campaign_id = a.campaign_id AND w.slot = a.slot
@@ -90,4 +84,23 @@ async def list_activities(
            GROUP BY a.activity_id ORDER BY a.slot DESC, a.activity_id DESC LIMIT %s""",
         [app_id, campaign_id, before and before[0], before and before[0], before[1] if before else "", limit],
     )
-    return [Activity(*row) for row in await cursor.fetchall()]
+    found = [Activity(*row) for row in await cursor.fetchall()]
+    counts = await _count_now(connection, app_id, [one.activity_id for one in found if not one.counts])
+    return [replace(one, counts=counts.get(one.activity_id, one.counts)) for one in found]
+
+
+async def _count_now(connection: Connection, app_id: str, activity_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Messages by state, of each of these runs."""
+    if not activity_ids:
+        return {}
+    cursor = await connection.execute(
+        """SELECT l.activity_id, m.state, count(*)
+           FROM (SELECT ledger_id, activity_id FROM campaign_ledger WHERE activity_id = ANY (%s::text[])) l
+           JOIN message m ON m.app_id = %s AND m.activity_id = l.ledger_id
+           GROUP BY l.activity_id, m.state""",
+        [list(activity_ids), app_id],
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for activity_id, state, messages in await cursor.fetchall():
+        counts.setdefault(activity_id, {})[state] = messages
+    return counts
