@@ -20,6 +20,7 @@ import uvloop
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS_MAX = 5.0
+WATCH_SECONDS = 1.0
 # Requests make thousands of short-lived objects in no cycles; looking through the long-lived ones for garbage is rare.
 GC_THRESHOLDS = (20_000, 50, 100)
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
@@ -46,10 +47,13 @@ class Process:
 
 
 class Supervisor:
-    """Runs the children until it is told to stop."""
+    """Runs the children until it is told to stop; calls `watch` every `WATCH_SECONDS`, which must not take long."""
 
-    def __init__(self, processes: Sequence[Process], *, drain_seconds: float) -> None:
+    def __init__(
+        self, processes: Sequence[Process], *, drain_seconds: float, watch: Callable[[], None] | None = None
+    ) -> None:
         self._processes = processes
+        self._watch = watch
         self._drain_seconds = drain_seconds
         self._running: dict[int, Process] = {}
         self._restarts: list[tuple[float, Process]] = []
@@ -68,9 +72,12 @@ class Supervisor:
             self._stop(signal.SIGTERM)
             return 1
         on_ready()
+        self._set_alarm()
         while True:
             received = signal.sigwait(SIGNALS)
             if received in (signal.SIGCHLD, signal.SIGALRM):
+                if self._watch is not None and received == signal.SIGALRM:
+                    self._watch()
                 self._reap()
                 self._restart_due()
                 continue
@@ -119,12 +126,13 @@ class Supervisor:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            process = self._running.pop(pid)
+            process = self._running.pop(pid, None)
+            if process is None:
+                continue  # the first process of a container is given orphans: PostgreSQL is one
             failures = self._failures[process.name] = self._failures.get(process.name, 0) + 1
             delay = min(RESTART_SECONDS_MAX, 0.1 * 2 ** min(failures, 8))
             logger.error("%s ended with status %s; starting again in %.1f s", process.name, status, delay)
             self._restarts.append((time.monotonic() + delay, process))
-        self._set_alarm()
 
     def _restart_due(self) -> None:
         now = time.monotonic()
@@ -135,9 +143,11 @@ class Supervisor:
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        if self._restarts:
-            wait = min(at for at, _ in self._restarts) - time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, wait))
+        waits = [at - time.monotonic() for at, _ in self._restarts]
+        if self._watch is not None:
+            waits.append(WATCH_SECONDS)
+        if waits:
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, min(waits)))
 
     def _stop(self, first: signal.Signals) -> None:
         """Ask all to finish, wait for them; kill what takes longer than it may."""

@@ -98,3 +98,23 @@ def test_help_teaches(arguments):
     done = subprocess.run([REPOINT, *arguments], capture_output=True, text=True, check=True)
 
     assert "REPOINT_DATA_DIR" in done.stdout
+
+
+def test_an_embedded_postgresql_that_is_killed_is_started_again(tmp_path):
+    server = start_server(tmp_path / "data", "--log-level", "error")
+    client = server.client()
+    app = client.create_app(CreateApplicationRequest={"Name": "Kept"})["ApplicationResponse"]
+    for _ in range(2):
+        victim = postmaster(server)
+        psutil.Process(victim).kill()
+        eventually(lambda victim=victim: postmaster(server) not in (victim, None))
+        eventually(lambda: answers(server.url + "/readyz"))
+
+    assert client.get_app(ApplicationId=app["Id"])["ApplicationResponse"]["Name"] == "Kept"
+    assert server.stop() == 0
+
+
+def postmaster(server):
+    """The number of PostgreSQL's first process, if there is one."""
+    lock = server.data_dir / "postgres" / "postmaster.pid"
+    return int(lock.read_text().split()[0]) if lock.exists() else None

@@ -63,14 +63,23 @@ class EmbeddedPostgres:
             fcntl.flock(self._use, fcntl.LOCK_SH)
             self._server = get_server(self.folder, cleanup_mode=None, start=False)
             self._server.ensure_pgdata_inited()
-            sockets = self._socket_folder()
-            self._forget_dead_postmaster(sockets)
+            self._forget_dead_postmaster()
             if self._control("status") != 0:
-                self._configure(sockets)
-                log = str(self.folder / "server.log")
-                if self._control("start", "-w", "-t", str(START_SECONDS), "-l", log) != 0:
-                    raise RuntimeError(f"PostgreSQL did not start: see {log}")
+                self._configure(self._socket_folder())
+                if self._control("start", "-w", "-t", str(START_SECONDS), "-l", str(self._log)) != 0:
+                    raise RuntimeError(f"PostgreSQL did not start: see {self._log}")
         return dsn_of(self.folder.parent)
+
+    def revive(self) -> None:
+        """Start the server again if it has died; returns before it answers. To be called again until it does."""
+        if self._has_postmaster():
+            return
+        with self._change_path.open("w") as change:
+            fcntl.flock(change, fcntl.LOCK_EX)
+            self._forget_dead_postmaster()
+            if self._control("status") != 0:
+                logger.error("PostgreSQL has died: starting it again")
+                self._control("start", "-W", "-l", str(self._log))
 
     def stop(self) -> None:
         """Leave; stops the server if nobody else is using it."""
@@ -87,21 +96,32 @@ class EmbeddedPostgres:
             self._use.close()
             self._use = None
 
-    def _forget_dead_postmaster(self, socket_folder: Path) -> None:
+    @property
+    def _log(self) -> Path:
+        return self.folder / "server.log"
+
+    @property
+    def _lock(self) -> Path:
+        """PostgreSQL's own lock file, which begins with the number of its first process."""
+        return self.folder / "postmaster.pid"
+
+    def _has_postmaster(self) -> bool:
+        """Whether the process that PostgreSQL's lock file names is a living PostgreSQL."""
+        try:
+            process = psutil.Process(int(self._lock.read_text().split("\n", 1)[0]))
+            return process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return False
+
+    def _forget_dead_postmaster(self) -> None:
         """After a kill -9: PostgreSQL's lock files name a process that is gone, unreaped, or another program by now.
 
         PostgreSQL asks only whether a process of that number exists, and would refuse to start. Should processes of
         the old server still be alive, it notices by their shared memory.
         """
-        lock = self.folder / "postmaster.pid"
-        try:
-            process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
-            is_alive = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            return
-        if not is_alive:
-            lock.unlink(missing_ok=True)
-            (socket_folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        if not self._has_postmaster():
+            self._lock.unlink(missing_ok=True)
+            (self._socket_folder() / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _control(self, action: str, *arguments: str) -> int:
         """Run pg_ctl, as the user the server runs as (it refuses to run as root)."""

@@ -34,7 +34,8 @@ def serve(settings: Settings) -> int:
             ]
             if settings.bounce_domain and settings.bounce_smtp_port:
                 workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
-            supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds)
+            watch = installation.embedded.revive if installation.embedded else None
+            supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds, watch=watch)
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
     finally:
