@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check simulate serve bench gen vectors lock format
+.PHONY: help setup demo test check simulate chaos serve bench gen vectors lock format
 
 help:
 	@echo "make demo    set up, start, send the first messages for real, show what arrived (KEEP=1 stays up)"
 	@echo "make test    set up and run the whole test suite"
 	@echo "make check   format, lint, types, import contracts, tidy rules, generated files"
 	@echo "make simulate  random campaigns and failures, a story for each seed (SEEDS=100:200, or SEEDS=7 for one again)"
+	@echo "make chaos   a campaign to 200 000 while workers, server, PostgreSQL and relay are killed (ARGS='--kills 40 --seed 1')"
 	@echo "make serve   a server and its workers on ./repoint-data"
 	@echo "make bench   the benchmarks as ratios (ONLY=name runs one); leaves build/bench.json"
 	@echo "make gen     API shapes from the service model, and the generated reference pages"
@@ -32,6 +33,9 @@ test: setup
 
 simulate: setup
 	REPOINT_SIMULATION_SEEDS=$(or $(SEEDS),1:50) $(BIN)/python -m pytest tests/campaigns/test_simulation.py --timeout=600
+
+chaos: setup
+	$(BIN)/python -m tests.simulation.chaos $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .
