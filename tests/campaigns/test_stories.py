@@ -1,63 +1,43 @@
-"""Single stories of the simulated world: what the simulation has found, and what no real clock can wait for."""
+"""The tables of campaigns, row by row where only a clock of our own can tell; and what the simulation has found."""
 
-import asyncio
+from datetime import timedelta
 
 import pytest
 
 from repoint.clock import iso8601
-from tests.campaigns.world import fresh_database, world_of
+from repoint.wire.exceptions import BadRequestException
+from tests.campaigns.world import EMAIL
 
-EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello"}}
-
-
-@pytest.fixture
-def tell(migrated, request):
-    """Run a story, a coroutine function of the world."""
-
-    def run(story):
-        async def told():
-            async with world_of(1, fresh_database(migrated, f"story_{abs(hash(request.node.name))}")) as world:
-                return await story(world)
-
-        return asyncio.run(told())
-
-    return run
+PING = {
+    "FilterType": "ENDPOINT",
+    "Dimensions": {"EventType": {"DimensionType": "INCLUSIVE", "Values": ["ping"]}},
+}
 
 
-async def put(world, name, zone="UTC"):
-    request = {"ChannelType": "EMAIL", "Address": f"{name}@x.example", "Demographic": {"Timezone": zone}}
-    await world.call("UpdateEndpoint", EndpointId=name, EndpointRequest=request)
+def later(world, **ahead):
+    return iso8601(world.now + timedelta(**ahead))
 
 
-async def campaign(world, **given):
-    segment = await world.call("CreateSegment", WriteSegmentRequest={"Name": "all"})
-    wanted = {"Name": "c", "SegmentId": segment["Id"], "MessageConfiguration": EMAIL, **given}
-    return (await world.call("CreateCampaign", WriteCampaignRequest=wanted))["Id"]
-
-
-async def work(world):
-    await world.schedule()
-    await world.work()
+async def ping(world, *names):
+    events = {"e": {"EventType": "ping", "Timestamp": iso8601(world.now)}}
+    batch = {name: {"Endpoint": {}, "Events": events} for name in names}
+    await world.call("PutEvents", EventsRequest={"BatchItem": batch})
 
 
 def test_who_moves_to_a_zone_whose_hour_is_still_to_come_gets_it_once(tell):
     async def story(world):
-        for name, zone in (("ann", "Asia/Kolkata"), ("bob", "Europe/Rome")):
-            await put(world, name, zone)
-        schedule = {"StartTime": "2031-03-01T15:00:00Z", "IsLocalTime": True}
-        made = await campaign(world, Schedule=schedule)
-        await world.wait(hours=1)  # 10:00 UTC: three in the afternoon has passed in Kolkata, not in Rome
-        await work(world)
-        await put(world, "ann", "Europe/Rome")
-        await world.wait(hours=4, minutes=1)
-        await work(world)
-        shown = await world.call("GetCampaignActivities", CampaignId=made)
-        return shown["Item"][0], sorted(world.relay.times.values())
+        await world.put("ann", Demographic={"Timezone": "Asia/Kolkata"})
+        await world.put("bob", Demographic={"Timezone": "Europe/Rome"})
+        made = await world.campaign(Schedule={"StartTime": "2031-03-01T15:00:00Z", "IsLocalTime": True})
+        await world.run(hours=1)  # 10:00 UTC: three in the afternoon has passed in Kolkata, not in Rome
+        await world.put("ann", Demographic={"Timezone": "Europe/Rome"})
+        await world.run(hours=4, minutes=1)
+        return await world.received(), await world.activities(made)
 
-    activity, times = tell(story)
+    received, [activity] = tell(story)
 
-    assert (activity["TotalEndpointCount"], times) == (2, [1, 1])
-    assert activity["TimezonesCompletedCount"] == 2
+    assert received == ["ann", "bob"]
+    assert (activity["TotalEndpointCount"], activity["TimezonesCompletedCount"]) == (2, 2)
 
 
 @pytest.mark.parametrize("quicker_seconds", [0, 0.8, 200])
@@ -65,14 +45,189 @@ def test_a_daily_campaign_with_a_daily_limit_of_one_sends_every_day(tell, quicke
     """However late the scheduler was the day before, a day is counted from when the run was due."""
 
     async def story(world):
-        await put(world, "ann")
-        end = iso8601(world.now.replace(month=4))
-        schedule = {"StartTime": iso8601(world.now), "Frequency": "DAILY", "EndTime": end}
-        await campaign(world, Schedule=schedule, Limits={"Daily": 1})
-        await world.wait(seconds=quicker_seconds)
-        await work(world)
-        await world.wait(hours=24, seconds=-quicker_seconds)
-        await work(world)
-        return sorted(world.relay.times.values())
+        await world.put("ann")
+        schedule = {"StartTime": later(world), "Frequency": "DAILY", "EndTime": later(world, days=9)}
+        await world.campaign(Schedule=schedule, Limits={"Daily": 1})
+        await world.run(seconds=quicker_seconds)
+        await world.run(hours=24, seconds=-quicker_seconds)
+        return await world.received()
 
-    assert tell(story) == [1, 1]
+    assert tell(story) == ["ann", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "days", "runs"),
+    [("ONCE", [1, 1, 1], 1), ("DAILY", [1, 1, 1], 3), ("WEEKLY", [7, 7, 7], 3), ("MONTHLY", [31, 30, 31], 3)],
+)
+def test_each_frequency_runs_at_its_start_and_each_period_after_until_its_end(tell, frequency, days, runs):
+    async def story(world):
+        await world.put("ann")
+        end = later(world, days=days[0] + days[1], hours=1)
+        made = await world.campaign(Schedule={"StartTime": later(world), "Frequency": frequency, "EndTime": end})
+        for ahead in (0, *days):
+            await world.run(days=ahead)
+        return world.relay.times.total(), await world.status(made)
+
+    assert tell(story) == (runs, "COMPLETED")
+
+
+def test_a_recurring_campaign_goes_through_all_states(tell):
+    async def story(world):
+        await world.put("ann")
+        schedule = {"StartTime": later(world, minutes=1), "Frequency": "HOURLY", "EndTime": later(world, hours=3)}
+        made = await world.campaign(Schedule=schedule)
+        seen = [await world.status(made)]
+        await world.wait(minutes=1)
+        await world.schedule()
+        seen.append(await world.status(made))
+        await world.run()
+        seen.append(await world.status(made))
+        await world.call("UpdateCampaign", CampaignId=made, WriteCampaignRequest={"IsPaused": True})
+        seen.append(await world.status(made))
+        await world.run(hours=1)
+        await world.call("UpdateCampaign", CampaignId=made, WriteCampaignRequest={"IsPaused": False})
+        await world.run()
+        seen.append(await world.status(made))
+        await world.run(hours=1)
+        await world.run(hours=1)
+        return [*seen, await world.status(made)], await world.received()
+
+    states, received = tell(story)
+
+    assert states == ["SCHEDULED", "EXECUTING", "PENDING_NEXT_RUN", "PAUSED", "PENDING_NEXT_RUN", "COMPLETED"]
+    assert received == ["ann", "ann"]  # the run that came while it was paused is not made up for
+
+
+def test_a_run_in_progress_finishes_though_it_is_paused(tell):
+    async def story(world):
+        for name in ("ann", "bob"):
+            await world.put(name)
+        schedule = {"StartTime": later(world), "Frequency": "DAILY", "EndTime": later(world, days=3)}
+        made = await world.campaign(Schedule=schedule)
+        await world.schedule()
+        await world.call("UpdateCampaign", CampaignId=made, WriteCampaignRequest={"IsPaused": True})
+        during = await world.status(made)
+        await world.run()
+        return during, await world.status(made), await world.received()
+
+    assert tell(story) == ("EXECUTING", "PAUSED", ["ann", "bob"])
+
+
+def test_a_campaign_is_complete_when_all_its_treatments_are(tell):
+    async def story(world):
+        await world.put("ann")
+        other = {"SizePercent": 50, "Schedule": {"StartTime": later(world, hours=2)}}
+        made = await world.campaign(Schedule={"StartTime": "IMMEDIATE"}, AdditionalTreatments=[other])
+        await world.run()
+        shown = await world.call("GetCampaign", CampaignId=made)
+        await world.run(hours=2)
+        return shown, await world.status(made)
+
+    shown, at_last = tell(story)
+
+    assert shown["DefaultState"] == {"CampaignStatus": "COMPLETED"}
+    assert shown["AdditionalTreatments"][0]["State"] == {"CampaignStatus": "SCHEDULED"}
+    assert shown["State"] == {"CampaignStatus": "PENDING_NEXT_RUN"}
+    assert at_last == "COMPLETED"
+
+
+def test_an_applications_settings_hold_for_campaigns_made_later_and_give_way_to_their_own(tell):
+    async def story(world):
+        await world.put("ann", Demographic={"Timezone": "UTC"})
+        before = await world.campaign(Schedule={"StartTime": later(world, minutes=1)})
+        settings = {"QuietTime": {"Start": "09:00", "End": "10:00"}}
+        await world.call("UpdateApplicationSettings", WriteApplicationSettingsRequest=settings)
+        after = await world.campaign(Schedule={"StartTime": later(world, minutes=1)})
+        own = {"StartTime": later(world, minutes=1), "QuietTime": {"Start": "22:00", "End": "23:00"}}
+        loud = await world.campaign(Schedule=own)
+        await world.run(minutes=1)
+        return [(await world.activities(one))[0]["SuccessfulEndpointCount"] for one in (before, after, loud)]
+
+    assert tell(story) == [1, 0, 1]
+
+
+def test_a_drop_by_quiet_time_counts_against_the_total_but_not_against_the_day(tell):
+    async def story(world):
+        await world.put("ann", Demographic={"Timezone": "UTC"})
+        schedule = {"StartTime": later(world), "Frequency": "HOURLY", "EndTime": later(world, hours=4)}
+        schedule["QuietTime"] = {"Start": "09:00", "End": "09:30"}
+        made = await world.campaign(Schedule=schedule, Limits={"Total": 2, "Daily": 1})
+        for _ in range(3):
+            await world.run()
+            await world.wait(hours=1)
+        return [one["ExecutionMetrics"] for one in reversed(await world.activities(made))]
+
+    first, second, third = tell(story)
+
+    assert first == {"ENDPOINT_PRODUCED": "1", "QUIET_TIME": "1"}
+    assert second == {"ENDPOINT_PRODUCED": "1"}
+    assert third == {"ENDPOINT_PRODUCED": "1", "CAMPAIGN_CAP": "1"}
+
+
+def test_no_more_messages_are_sent_in_a_second_than_the_limit(tell):
+    async def story(world):
+        for number in range(20):
+            await world.put(f"p{number:02}")
+        await world.campaign(Schedule={"StartTime": "IMMEDIATE"}, Limits={"MessagesPerSecond": 4})
+        await world.schedule()
+        sent = []
+        for _ in range(6):
+            await world.work()
+            sent.append(len(await world.received()))
+            await world.wait(seconds=1)
+        return sent
+
+    assert tell(story) == [2, 6, 10, 14, 18, 20]
+
+
+def test_an_event_outside_the_window_is_not_answered(tell):
+    async def story(world):
+        await world.put("ann")
+        schedule = {"StartTime": later(world, hours=1), "EndTime": later(world, hours=2)}
+        await world.campaign(Schedule={**schedule, "Frequency": "EVENT", "EventFilter": PING})
+        for minutes in (0, 90, 60):
+            await world.wait(minutes=minutes)
+            await world.schedule()
+            await ping(world, "ann")
+            await world.answer()
+            await world.work()
+        return await world.received()
+
+    assert tell(story) == ["ann"]
+
+
+def test_an_event_that_could_not_be_answered_within_five_minutes_expires(tell):
+    async def story(world):
+        for name in ("ann", "bob"):
+            await world.put(name)
+        schedule = {"StartTime": "IMMEDIATE", "EndTime": later(world, hours=2)}
+        made = await world.campaign(Schedule={**schedule, "Frequency": "EVENT", "EventFilter": PING})
+        await world.schedule()
+        for name, seconds in (("ann", 299), ("bob", 301)):
+            await ping(world, name)
+            await world.wait(seconds=seconds)
+            await world.answer()
+            await world.work()
+        return await world.received(), (await world.activities(made))[0]["ExecutionMetrics"]
+
+    assert tell(story) == (["ann"], {"ENDPOINT_PRODUCED": "2", "EXPIRED": "1"})
+
+
+@pytest.mark.parametrize("frequency", ["EVENT", "IN_APP_EVENT"])
+def test_an_application_has_25_campaigns_that_answer_events_and_no_more(tell, frequency):
+    in_app = {"InAppMessage": {"Layout": "OVERLAYS", "Content": []}}
+
+    async def open_one(world):
+        schedule = {"StartTime": "IMMEDIATE", "EndTime": later(world, hours=2), "Frequency": frequency}
+        content = EMAIL if frequency == "EVENT" else in_app
+        return await world.campaign(Schedule={**schedule, "EventFilter": PING}, MessageConfiguration=content)
+
+    async def story(world):
+        made = [await open_one(world) for _ in range(25)]
+        with pytest.raises(BadRequestException, match="an application may have 25 campaigns of Frequency"):
+            await open_one(world)
+        await world.call("UpdateCampaign", CampaignId=made[0], WriteCampaignRequest={"Name": "changed"})
+        await world.run(hours=3)
+        return await world.status(await open_one(world))
+
+    assert tell(story) == "SCHEDULED"

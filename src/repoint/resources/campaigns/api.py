@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from repoint.clock import epoch_milliseconds, iso8601
+from repoint.db import Connection
 from repoint.resources import tags
 from repoint.resources.apps import App, require_app
 from repoint.resources.call import Call, new_id, page_of
@@ -14,7 +15,7 @@ from repoint.resources.campaigns import checks, store
 from repoint.resources.campaigns.activities import Activity, list_activities
 from repoint.resources.campaigns.far_ends import check_far_ends
 from repoint.resources.campaigns.faults import refuse
-from repoint.resources.campaigns.schedule import IMMEDIATE, next_slot, opens_at, read_schedule
+from repoint.resources.campaigns.schedule import IMMEDIATE, WINDOWED, next_slot, opens_at, read_schedule
 from repoint.resources.campaigns.store import StoredCampaign, TreatmentState
 from repoint.resources.campaigns.treatments import treatments_of
 from repoint.resources.segments.sources import load_sources
@@ -26,6 +27,7 @@ DEFAULTS = ("CampaignHook", "Limits", "QuietTime")
 LABELS = frozenset({"Description", "Name", "TreatmentDescription", "TreatmentName"})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OPEN_CAMPAIGNS_MAX = 25  # of an application, of each frequency that answers events: Pinpoint's quota
 
 
 async def create_campaign(call: Call, request: shapes.CreateCampaignRequest) -> shapes.CampaignResponse:
@@ -53,6 +55,7 @@ async def create_campaign(call: Call, request: shapes.CreateCampaignRequest) -> 
         locked = await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR KEY SHARE", [app.app_id])
         if await locked.fetchone() is None:
             raise NotFoundException("Application not found")
+        await _check_quota(connection, campaign, None)
         await store.insert_campaign(connection, campaign)
         if given_tags:
             await tags.replace_tags(connection, _arn(call, campaign), given_tags)
@@ -86,6 +89,7 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
         kept = {state.treatment_id: state for state in latest.states}
         same = {one.treatment_id: one.schedule for one in treatments_of(latest.document)}
         changed = dataclasses.replace(changed, states=_states(changed, kept, same))
+        await _check_quota(connection, changed, latest)
         await store.insert_version(connection, changed)
         for treatment in treatments_of(document):
             timetable = read_schedule(treatment.schedule)
@@ -202,6 +206,16 @@ async def _check(call: Call, app: App, document: dict[str, Any], before: StoredC
             rule = "a segment that was imported, or rests on one that was, cannot be used with an EVENT schedule"
             raise refuse("SegmentId", rule)
     await check_far_ends(call.server, document, before.document if before else None)
+
+
+async def _check_quota(connection: Connection, campaign: StoredCampaign, before: StoredCampaign | None) -> None:
+    """Each event, and each look of a client, costs work for every open campaign: there are only so many."""
+    frequency = campaign.document["Schedule"].get("Frequency")
+    if frequency not in WINDOWED or (before and before.document["Schedule"].get("Frequency") == frequency):
+        return
+    if await store.count_open(connection, campaign.app_id, frequency) >= OPEN_CAMPAIGNS_MAX:
+        rule = f"an application may have {OPEN_CAMPAIGNS_MAX} campaigns of Frequency {frequency} that are not over"
+        raise refuse("Schedule.Frequency", rule)
 
 
 def _states(

@@ -157,6 +157,27 @@ async def lock_campaign(connection: Connection, app_id: str, campaign_id: str) -
     return found
 
 
+async def count_open(connection: Connection, app_id: str, frequency: str) -> int:
+    """How many campaigns of a frequency that answers events an application has, open or to be opened.
+
+    The application's row is locked: nobody else counts until the caller's transaction ends.
+    """
+    await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR NO KEY UPDATE", [app_id])
+    cursor = await connection.execute(
+        """SELECT count(*) FROM campaign c JOIN campaign_version v
+             ON v.app_id = c.app_id AND v.campaign_id = c.campaign_id AND v.version = c.latest_version
+           WHERE c.app_id = %(app_id)s AND c.fault IS NULL AND v.document -> 'Schedule' ->> 'Frequency' = %(frequency)s
+             AND (EXISTS (SELECT 1 FROM campaign_treatment t WHERE t.app_id = c.app_id
+                          AND t.campaign_id = c.campaign_id AND t.next_at IS NOT NULL)
+                  OR EXISTS (SELECT 1 FROM campaign_activity a WHERE a.app_id = c.app_id
+                             AND a.campaign_id = c.campaign_id AND a.ended_at IS NULL))""",
+        {"app_id": app_id, "frequency": frequency},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def insert_campaign(connection: Connection, campaign: StoredCampaign) -> None:
     """A new campaign with its version 1."""
     await connection.execute(
