@@ -1,6 +1,7 @@
 """What campaigns need around them: a server that mails to a sink, endpoints, segments, and the campaign itself."""
 
 import asyncio
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -10,9 +11,8 @@ from repoint.db.embedded import EmbeddedPostgres, dsn_of
 from repoint.db.migrate import load_migrations, migrate
 from tests.campaigns.far_end import FarEnd, make_certificate
 from tests.campaigns.sink import Sink
+from tests.campaigns.world import EMAIL, fresh_database, world_of
 from tests.conftest import eventually, start_server
-
-EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello {{Address}}"}}
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +77,21 @@ def migrated(tmp_path_factory):
     asyncio.run(migrate(dsn.replace("dbname=postgres", "dbname=migrated"), load_migrations()))
     yield dsn
     postgres.stop()
+
+
+@pytest.fixture
+def tell(migrated, request):
+    """Run a story: a coroutine function of a simulated world, fresh for each test."""
+
+    def run(story):
+        async def told():
+            name = f"story_{zlib.crc32(request.node.nodeid.encode())}"
+            async with world_of(1, fresh_database(migrated, name)) as world:
+                return await story(world)
+
+        return asyncio.run(told())
+
+    return run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from repoint.clock import iso8601
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 from tests.campaigns import invariants
 from tests.campaigns.oracle import Oracle
-from tests.campaigns.world import DEADLINE_SECONDS, LATE_SECONDS, LEASE_SECONDS, fresh_database, world_of
+from tests.campaigns.world import DEADLINE_SECONDS, EMAIL, LATE_SECONDS, LEASE_SECONDS, fresh_database, world_of
 
 STEPS = 80
 PEOPLE = 40
@@ -193,12 +193,11 @@ class Play:
 
     def definition(self):
         draw = self.draw
-        content = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello"}}
         wanted = {
             "Name": "c",
             "SegmentId": draw.choice(self.segments),
             "Schedule": self.schedule(),
-            "MessageConfiguration": content,
+            "MessageConfiguration": EMAIL,
             "HoldoutPercent": draw.choice([0, 0, 10, 30]),
             "Limits": self.limits(),
         }

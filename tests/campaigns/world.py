@@ -41,6 +41,7 @@ DEADLINE_SECONDS = 14_400
 REGION = "us-east-1"
 MESSAGE_ID = re.compile(rb"^Message-ID: <([^@]+)@", re.MULTILINE)
 PATIENCE_SECONDS = 30
+EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello {{Address}}"}}
 
 
 @dataclass
@@ -199,6 +200,35 @@ class World:
             "SELECT message_id FROM message WHERE state = 'ACCEPTED' AND message_id = ANY (%s)", list(arrived)
         )
         self.excused.update(message_id for (message_id,) in rows)
+
+    async def put(self, name, **given):
+        """Somebody with an address of their own."""
+        request = {"ChannelType": "EMAIL", "Address": f"{name}@x.example", **given}
+        await self.call("UpdateEndpoint", EndpointId=name, EndpointRequest=request)
+
+    async def campaign(self, **given):
+        """A campaign for everybody; its id."""
+        segment = await self.call("CreateSegment", WriteSegmentRequest={"Name": "all"})
+        wanted = {"Name": "c", "SegmentId": segment["Id"], "MessageConfiguration": EMAIL, **given}
+        return (await self.call("CreateCampaign", WriteCampaignRequest=wanted))["Id"]
+
+    async def status(self, campaign):
+        return (await self.call("GetCampaign", CampaignId=campaign))["State"]["CampaignStatus"]
+
+    async def activities(self, campaign):
+        return (await self.call("GetCampaignActivities", CampaignId=campaign))["Item"]
+
+    async def run(self, **ahead):
+        """Time goes by; then all that is due is begun, sent and brought to its end."""
+        await self.wait(**ahead)
+        await self.schedule()
+        await self.work()
+        await self.schedule()
+
+    async def received(self):
+        """The ids of endpoints mails have arrived for, as often as they did."""
+        rows = await self.ask("SELECT message_id, endpoint_id FROM message")
+        return sorted(name for message_id, name in rows for _ in range(self.relay.times[message_id]))
 
     async def count(self):
         """The metrics are counted up to now."""
