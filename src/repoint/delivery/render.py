@@ -1,5 +1,6 @@
 """Content and an endpoint in, the finished message out."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +11,7 @@ from repoint.clock import iso8601
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages.content import Content
 
+INDEX = re.compile(r"\[(\d{1,9})\]\Z")
 TEMPLATES_MAX = 2_000
 TEMPLATE_CHARACTERS_MAX = 20_000_000  # of all that are kept
 
@@ -119,9 +121,12 @@ def is_missing(variables: Mapping[str, Any], path: str) -> bool:
     """Whether a dotted path leads to nothing."""
     node: Any = variables
     for name in path.split("."):
-        if not isinstance(node, Mapping):
-            return name[:1] != "["  # an index into a list is the template's business
-        node = node.get(name.strip("[]"))
+        if isinstance(node, list) and (index := INDEX.match(name)):
+            node = node[int(index[1])] if int(index[1]) < len(node) else None
+        elif not isinstance(node, Mapping):
+            return name[:1] != "["  # an index into something else is the template's business
+        else:
+            node = node.get(name.strip("[]"))
         if node is None or node in ("", []):
             return True
     return False

@@ -121,6 +121,8 @@ def _put(changed: dict[str, Any], path: str, value: Any) -> None:
     here = changed
     for name in names:
         found = here.get(name)
+        if isinstance(found, list):  # its other items stay, under their indices
+            found = {str(index): item for index, item in enumerate(found)}
         here[name] = dict(found) if isinstance(found, Mapping) else {}
         here = here[name]
     here[last] = value
