@@ -47,9 +47,10 @@ def aws():
 
 @pytest.fixture(scope="session")
 def calling(certificate, aws, tmp_path_factory):
-    """A server that trusts the webhook's certificate, finds Lambda at its stand-in, and mails to a sink."""
+    """A server that trusts the webhook's certificate, finds AWS's services at their stand-in, and mails to a sink."""
     with Sink() as sink, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", aws.url)
+        patch.setenv("AWS_ENDPOINT_URL_PERSONALIZE_RUNTIME", aws.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("SSL_CERT_FILE", str(certificate))

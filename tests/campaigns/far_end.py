@@ -163,7 +163,8 @@ def put_custom(app, count):
 def sends(app):
     """The attributes of each endpoint's _campaign.send."""
     rows = app.ask(
-        "SELECT endpoint_id, document -> 'attributes' FROM event WHERE app_id = %s AND event_type = '_campaign.send'",
+        """SELECT endpoint_id, document -> 'attributes' FROM logged_event
+           WHERE app_id = %s AND event_type = '_campaign.send'""",
         [app.id],
     )
     assert len(rows) == len(dict(rows))

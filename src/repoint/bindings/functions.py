@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,11 @@ LAMBDA_CALLS_MAX = 64  # at once, each on a thread of its own
 CONNECT_SECONDS = 5
 ATTEMPTS_MAX = 3
 RETRY_SECONDS_FIRST = 0.5
+# What callers may name a function by, and a webhook.
+LAMBDA = re.compile(
+    r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?\Z"
+)
+WEB_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z")
 
 
 class FunctionError(Exception):

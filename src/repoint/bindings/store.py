@@ -27,8 +27,11 @@ KINDS: Final = {
     "kinesis": ("aws", "http", "python", "file", "kafka"),
     "firehose": ("aws", "http", "python", "file", "kafka"),
     "sns": ("aws", "http", "python"),
+    "personalize": ("aws", "http", "python"),
 }
-ARN = re.compile(r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns):([a-z0-9-]*):([0-9]*):([^\s\x00-\x1f]{1,300})\Z")
+ARN = re.compile(
+    r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns|personalize):([a-z0-9-]*):([0-9]*):([^\s\x00-\x1f]{1,300})\Z"
+)
 
 
 class BindingError(Exception):
@@ -65,14 +68,14 @@ class Changes:
 
 
 def service_of(arn: str) -> str:
-    """The service an ARN names: lambda, kinesis, firehose or sns.
+    """The service an ARN names: lambda, kinesis, firehose, sns or personalize.
 
     Raises:
         BindingError: for what is not such an ARN.
     """
     match = ARN.match(arn)
     if match is None:
-        raise BindingError(f"{arn[:200]!r} is not the ARN of a function, a stream or a topic")
+        raise BindingError(f"{arn[:200]!r} is not the ARN of a function, a stream, a topic or a recommender model")
     return match[2]
 
 

@@ -12,6 +12,8 @@ import msgspec
 
 from repoint.clock import iso8601
 from repoint.delivery.rehearsal import rehearse as rehearse_messages
+from repoint.delivery.rehearsal import unsigned_domains
+from repoint.delivery.trial_calls import far_end_faults
 from repoint.options import INSTALLATION, run, settings_options
 from repoint.resources.call import Server
 from repoint.resources.campaigns import store
@@ -87,7 +89,7 @@ def campaigns_show(*, campaign_id: str, as_json: bool, **given: Any) -> None:
             f"\nrun of {iso8601(one.slot)} treatment {one.treatment_id}: {one.state} {one.result or ''} {one.reason}"
         )
         click.echo(f"  {_progress(one)}")
-        for reason, number in sorted(one.metrics.items()):
+        for reason, number in one.document()["ExecutionMetrics"].items():
             click.echo(f"  {number:>9}  {reason}")
 
 
@@ -121,15 +123,18 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
     Exits with status 1 when something would stop the run, or some of its messages.
     """
 
-    async def prepare(server: Server) -> tuple[Report, dict[str, int]]:
+    async def prepare(server: Server) -> tuple[Report, dict[str, int], list[str]]:
         campaign = await _campaign(server, campaign_id)
         report = await rehearse(server, campaign)
-        return report, await _amiss(server, campaign, report)
+        report.faults += await far_end_faults(server, campaign.app_id, report.contents.values(), report.at)
+        unsigned = await unsigned_domains(server, campaign.app_id, report.contents.values())
+        return report, await _amiss(server, campaign, report), unsigned
 
-    report, amiss = run(given, prepare)
+    report, amiss, unsigned = run(given, prepare)
     counts = {name: dict(reasons) for name, reasons in report.counts.items() if name != ELSEWHERE}
     if as_json:
-        _json({"At": iso8601(report.at), "Counts": counts, "Faults": report.faults, "Messages": amiss})
+        shown = {"Counts": counts, "Faults": report.faults, "Messages": amiss, "Unsigned": unsigned}
+        _json({"At": iso8601(report.at), **shown})
     else:
         click.echo(f"judged for {iso8601(report.at)}")
         for name, reasons in counts.items():
@@ -140,6 +145,8 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
             click.echo(f"FAIL  {number} of {len(report.samples)} messages made on trial: {text}")
         for fault in report.faults:
             click.echo(f"FAIL  {fault}")
+        for domain in unsigned:
+            click.echo(f"NOTE  no DKIM key signs for {domain}: make one by `repoint dkim create {domain}`")
     sys.exit(1 if report.faults or amiss else 0)
 
 

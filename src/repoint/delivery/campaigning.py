@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from repoint.clock import iso8601
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import CalledOutcome, DeliveryStatus, Outcome
+from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.resources.campaigns.schedule import is_quiet, known_zones
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.records import endpoint_text
@@ -29,6 +30,7 @@ SEND_STATUS = {
 }
 REASONS = frozenset({"EXPIRED", "QUIET_TIME"})
 OPTED_OUT = "ENDPOINT_OPT_OUT"
+SILENT = frozenset({OPTED_OUT, FILTERED_OUT})  # campaign_send_status has no word for these
 
 
 def reason_to_stop(shared: Mapping[str, Any], endpoint: Endpoint | None, now: datetime) -> str | None:
@@ -84,3 +86,8 @@ def _send_status(outcome: Outcome) -> str:
     if outcome.is_stopped and outcome.status_message in REASONS:
         return outcome.status_message
     return SEND_STATUS[outcome.status]
+
+
+def is_advised_against(outcome: Outcome) -> bool:
+    """Whether a function, webhook or model failed that had to be asked first: nothing has been sent."""
+    return isinstance(outcome, CalledOutcome) and bool(outcome.send_status)

@@ -84,16 +84,33 @@ class Courier:
         plans = await self._planner.plans([(row.app_id, row.activity_id, row.channel_type) for row in batch])
         suppressed = await self._suppressed(batch, plans)
         now = self._clock()
-        deliveries = []
-        for number, row in enumerate(batch, 1):
-            plan: Plan = plans[row.activity_id, row.channel_type]
-            endpoint = found.get((row.app_id, row.endpoint_id))
-            delivery = Delivery(row, plan, endpoint, now, suppressed.get((row.app_id, row.address)))
-            pipeline.prepare(self._workshop, delivery)
-            deliveries.append(delivery)
+        deliveries = [
+            Delivery(
+                row,
+                plans[row.activity_id, row.channel_type],
+                found.get((row.app_id, row.endpoint_id)),
+                now,
+                suppressed.get((row.app_id, row.address)),
+            )
+            for row in batch
+        ]
+        asking = [delivery for delivery in deliveries if delivery.plan.asks]
+        if asking:
+            await self._take_advice(asking)
+            now = self._clock()
+        for number, delivery in enumerate(deliveries, 1):
+            delivery.now = now
+            if delivery.outcome is None:
+                pipeline.prepare(self._workshop, delivery)
             if number % BREATH_MESSAGES == 0:
                 await asyncio.sleep(0)
         return deliveries
+
+    async def _take_advice(self, asking: Sequence[Delivery]) -> None:
+        """Ask functions about those whom no rule stops; the rules are looked at again when the answers are here."""
+        for delivery in asking:
+            pipeline.prepare(self._workshop, delivery, pipeline.RULES)
+        await self._providers.advice.take([delivery for delivery in asking if delivery.outcome is None])
 
     async def _suppressed(
         self, batch: Sequence[Leased], plans: Mapping[tuple[str, str], Plan]

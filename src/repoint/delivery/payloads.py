@@ -46,3 +46,8 @@ def endpoint_document(endpoint: Endpoint) -> dict[str, Any]:
         "User": user,
         "CreationDate": iso8601(endpoint.created_at),
     }
+
+
+def sound(text: str) -> str:
+    """Text that PostgreSQL and the wire can hold: a local function may answer with any."""
+    return text.replace("\x00", "").encode(errors="replace").decode()

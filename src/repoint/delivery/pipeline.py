@@ -5,9 +5,10 @@ others is in its plan; everything else it needs has been read before the first s
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, Protocol
 
 from repoint.delivery import campaigning, dkim, payloads, records
 from repoint.delivery.bounces import SUPPRESSED_CODE
@@ -33,11 +34,12 @@ from repoint.work.outbox import Leased
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """Who carries what; a channel without a provider of its own goes to the inbox."""
+    """Who carries what, a channel without a provider of its own goes to the inbox; and who is asked before."""
 
     email: EmailProvider
     text: Mapping[str, TextProvider]
     custom: CustomProvider
+    advice: "Adviser"
 
     async def close(self) -> None:
         """Close all, each once."""
@@ -51,7 +53,8 @@ class Delivery:
     """One message between claim and record.
 
     `headers` are the recipient's own, `envelope_from` is where its bounces go; steps before `build` may set both.
-    `client_context` stands in events for the endpoint's own, if it is set.
+    `client_context` stands in events for the endpoint's own, if it is set. `recommended` are variables besides the
+    endpoint's.
     """
 
     row: Leased
@@ -64,10 +67,22 @@ class Delivery:
     headers: list[tuple[str, str]] = field(default_factory=list)
     envelope_from: str = ""
     client_context: str = ""
+    recommended: Mapping[str, Any] | None = None
     email: Email | None = None
     text: TextMessage | None = None
     custom: CustomMessage | None = None
     outcome: Outcome | None = None
+
+
+class Adviser(Protocol):
+    """Has functions, webhooks and models say what should become of deliveries."""
+
+    async def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Ask for these; whom it is decided for gets an outcome."""
+        ...
+
+
+Step = Callable[["Workshop", Delivery], Outcome | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,8 @@ def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """Fill in this recipient's values, in the parts and in those headers that have variables."""
     assert delivery.content is not None
     variables = variables_of(delivery.endpoint, delivery.row.app_id)
+    if delivery.recommended:
+        variables |= delivery.recommended
     returns = delivery.plan.returns
     if returns is not None and (urls := returns.urls(delivery.content, delivery.row)):
         variables["Pinpoint"] = {**variables["Pinpoint"], **urls}
@@ -269,13 +286,16 @@ def _setting(delivery: Delivery, name: str) -> str:
     return str(delivery.plan.channel.settings.get(name) or "") if delivery.plan.channel else ""
 
 
-STEPS = (
+RULES = (
     stop_if_expired,
     stop_if_app_is_gone,
     stop_if_channel_is_disabled,
     stop_if_endpoint_is_gone,
     stop_if_campaign_forbids,
     stop_if_suppressed,
+)
+STEPS = (
+    *RULES,
     resolve_content,
     render,
     stop_if_too_long,
@@ -285,9 +305,9 @@ STEPS = (
 )
 
 
-def prepare(workshop: Workshop, delivery: Delivery) -> None:
+def prepare(workshop: Workshop, delivery: Delivery, steps: Sequence[Step] = STEPS) -> None:
     """Take one delivery through the steps, as far as it goes."""
-    for step in STEPS:
+    for step in steps:
         outcome = step(workshop, delivery)
         if outcome is not None:
             delivery.outcome = outcome

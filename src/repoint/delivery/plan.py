@@ -19,6 +19,7 @@ from repoint.resources.channels.store import Channel, load_channels
 from repoint.resources.dkim import SigningKey, load_signing_keys
 from repoint.resources.messages.content import Content, resolve, whole
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
+from repoint.resources.recommenders import Recommender, load_recommender
 from repoint.resources.templates.store import load_template
 from repoint.resources.tracking import Tracking, load_tracking
 from repoint.sealing import Seal
@@ -26,6 +27,7 @@ from repoint.sealing import Seal
 PLANS_MAX = 1_000
 NO_KEYS: Sequence[SigningKey] = ()
 CUSTOM = "CUSTOM"
+RECOMMENDED = "Recommendation"  # how the names of all recommended variables begin
 HEADERS_RESERVED = OWN_HEADERS | {"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"}
 
 
@@ -54,11 +56,19 @@ class Plan:
     returns: Returns | None = None
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
     head: tuple[datetime, Mapping[str, Any]] | None = None
+    hook: str = ""
+    recommender_id: str = ""
+    recommender: Recommender | None = None
 
     @property
     def made_from(self) -> tuple[object, ...]:
         """What may change under a plan, and makes it void."""
-        return (self.app, self.channel, self.template, self.dkim_keys, self.tracking)
+        return (self.app, self.channel, self.template, self.dkim_keys, self.tracking, self.recommender)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a hook or a recommender has to be asked before messages are made."""
+        return bool(self.hook or self.recommender_id)
 
     def content_for(self, personal: Mapping[str, Any]) -> Content:
         """The shared content, or one of their own for recipients who have overrides."""
@@ -133,7 +143,17 @@ def make_plan(
         attributes={**shared.get("Context", {}), **trace},
         headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
         dkim_keys=dkim_keys,
+        hook=shared.get("Hook", ""),
+        recommender_id=_recommender_id(shared, template or {}, content),
     )
+
+
+def _recommender_id(shared: Mapping[str, Any], template: Mapping[str, Any], content: Content) -> str:
+    """The template's recommender, if its items are wanted: direct messages do without (Pinpoint's user guide)."""
+    texts = [*content.parts.values(), *(value for _, value in content.headers)]
+    if "CampaignId" in shared and any(RECOMMENDED in text for text in texts):
+        return str(template.get("RecommenderId") or "")
+    return ""
 
 
 def carrier_of(channel_type: str, shared: Mapping[str, Any]) -> str:
@@ -188,12 +208,13 @@ class Planner:
         tracking = await self._db.cached(load_tracking, app_id)
         found = self._plans.get((activity_id, channel_type))
         dkim_keys = await self._dkim_keys(shared, channel) if channel_type == "EMAIL" else NO_KEYS
-        made_from = (app, channel, template, dkim_keys, tracking)
+        recommender = await self._recommender(shared, template)
+        made_from = (app, channel, template, dkim_keys, tracking, recommender)
         if found and all(old is new for old, new in zip(found.made_from, made_from, strict=True)):
             self._plans.move_to_end((activity_id, channel_type))
             return found
         plan = make_plan(channel_type, shared, app, channel, template, dkim_keys=dkim_keys)
-        plan.tracking = tracking
+        plan.tracking, plan.recommender = tracking, recommender
         if channel_type == "EMAIL":
             plan.returns = self.paths.plan(app_id, tracking, plan.content, shared)
             plan.content = plan.returns.tracked(plan.content)
@@ -205,6 +226,10 @@ class Planner:
     async def _dkim_keys(self, shared: Mapping[str, Any], channel: Channel | None) -> Sequence[SigningKey]:
         domain = domain_of(sender_of(shared, channel))
         return await self._db.cached(load_signing_keys, (self._seal, domain)) if domain else NO_KEYS
+
+    async def _recommender(self, shared: Mapping[str, Any], template: Mapping[str, Any] | None) -> Recommender | None:
+        recommender_id = template.get("RecommenderId") if template else None
+        return await self._db.cached(load_recommender, (shared["Region"], recommender_id)) if recommender_id else None
 
     async def _template(self, channel_type: str, shared: Mapping[str, Any]) -> dict[str, Any] | None:
         template_type = TEMPLATE_TYPES.get(channel_type, "")

@@ -38,6 +38,7 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         attempts=row.attempts,
         retry_at=retry_at,
         expires_at=row.expires_at,
+        is_called=delivery.plan.asks,
         mail=own_facts(delivery),
     )
 
@@ -75,11 +76,12 @@ def events_of(delivery: Delivery, now: datetime) -> list[Event]:
 
 def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
     assert delivery.outcome is not None
-    if delivery.outcome.is_stopped and delivery.outcome.status_message == campaigning.OPTED_OUT:
+    if delivery.outcome.is_stopped and delivery.outcome.status_message in campaigning.SILENT:
         return []
     context = delivery.client_context or campaigning.context_of(delivery.endpoint)
     told = campaigning.send_events(delivery.row, delivery.plan, delivery.outcome, context, now)
-    return told if told and delivery.outcome.is_stopped else [*told, *_channel_events(delivery, now)]
+    is_unsent = delivery.outcome.is_stopped or campaigning.is_advised_against(delivery.outcome)
+    return told if told and is_unsent else [*told, *_channel_events(delivery, now)]
 
 
 def _channel_events(delivery: Delivery, now: datetime) -> list[Event]:

@@ -12,6 +12,8 @@ from repoint.db import Database
 from repoint.db.embedded import EmbeddedPostgres
 from repoint.db.migrate import load_migrations, migrate
 from repoint.resources.call import Server
+from repoint.resources.events.restored import settle_restored
+from repoint.resources.kpis.rollup import begin_again
 from repoint.sealing import Seal
 from repoint.work import queue
 
@@ -37,6 +39,7 @@ class Installation:
         try:
             for name in asyncio.run(migrate(dsn, load_migrations())):
                 logger.info("migrated: %s", name)
+            asyncio.run(settle_restored(dsn, begin_again))
             asyncio.run(queue.install(dsn))
         except BaseException:
             if embedded:

@@ -6,10 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 
 from repoint.bindings.functions import Functions
+from repoint.bindings.models import Models
 from repoint.bindings.storage import Storage
 from repoint.bounces.smtp import take_bounces
 from repoint.config import Settings
 from repoint.db.bulk import BulkDatabase
+from repoint.delivery.advice import Advice
 from repoint.delivery.pipeline import Providers
 from repoint.delivery.provider import EmailProvider
 from repoint.delivery.providers.custom import CalledProvider
@@ -131,9 +133,12 @@ async def joined_providers(settings: Settings, server: Server, functions: Functi
         email = EmailRouter(settings.ses_identity, SesProvider(is_reporting=bool(settings.ses_topic_arn)), email)
     text = InboxTextProvider(server.db, server.clock)
     custom = CalledProvider(functions, endpoints_max=settings.campaign_call_endpoints_max)
-    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text), custom)
+    models = Models(server.db, server.seal)
+    advice = Advice(functions, models, endpoints_max=settings.campaign_call_endpoints_max)
+    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text), custom, advice)
     try:
         yield providers
     finally:
         await providers.close()
+        models.close()
         await inbox.stop()

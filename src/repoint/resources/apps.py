@@ -1,12 +1,14 @@
 """Applications (the console's projects) and their settings."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
+from repoint.bindings.functions import LAMBDA, WEB_URL
 from repoint.clock import iso8601
 from repoint.db import Database
 from repoint.resources import tags
@@ -121,6 +123,7 @@ async def update_application_settings(
     app = await require_app(call, request["ApplicationId"])
     given = cast("dict[str, Any]", request["WriteApplicationSettingsRequest"])
     _check_quiet_time(given.get("QuietTime", {}))
+    check_hook("CampaignHook", given.get("CampaignHook", {}))
     async with call.db.settings_change() as connection:
         row = await (
             await connection.execute(
@@ -140,6 +143,27 @@ def _check_quiet_time(quiet_time: dict[str, str]) -> None:
             raise BadRequestException(f"QuietTime.{edge}: must be HH:MM on a 24-hour clock, such as 09:00")
     if len(quiet_time) == 1:
         raise BadRequestException("QuietTime: Start and End belong together")
+
+
+def check_hook(path: str, hook: Mapping[str, str]) -> None:
+    """A campaign hook: the name or ARN of a function, or a URL; whether it is there is seen when a campaign has it.
+
+    Raises:
+        BadRequestException: naming the member, under `path`.
+    """
+    function, url = hook.get("LambdaFunctionName"), hook.get("WebUrl")
+    if hook.get("Mode") == "DELIVERY":
+        raise BadRequestException(
+            f"{path}.Mode: DELIVERY is not supported any more: use a campaign's CustomDeliveryConfiguration"
+        )
+    if function and url:
+        raise BadRequestException(f"{path}: can have LambdaFunctionName or WebUrl, not both")
+    if function and not LAMBDA.match(function):
+        raise BadRequestException(f"{path}.LambdaFunctionName: must be the name or ARN of a Lambda function")
+    if url and not WEB_URL.match(url):
+        raise BadRequestException(f"{path}.WebUrl: must be an https:// URL")
+    if hook.get("Mode") and not function and not url:
+        raise BadRequestException(f"{path}: needs LambdaFunctionName or WebUrl")
 
 
 def _arn(call: Call, app_id: str) -> str:

@@ -1,28 +1,60 @@
-"""Recommender configurations: which model a template's recommended items are asked of. Five operations.
-
-Configurations are kept and checked; nothing asks a model yet, and templates have their default values instead.
-"""
+"""Recommender configurations: which model a template's recommended items are asked of. Five operations."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
+from repoint.bindings.functions import LAMBDA
 from repoint.clock import iso8601
+from repoint.db import Database
 from repoint.resources.call import Call, new_id, page_of
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 from repoint.wire.paging import split_page
 
+MODEL = re.compile(r"arn:aws[a-z-]*:personalize:[a-z0-9-]+:\d{12}:campaign/[A-Za-z0-9_-]{1,63}\Z")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,127}\Z")
-ID_TYPES = ("PINPOINT_ENDPOINT_ID", "PINPOINT_USER_ID")
+BY_USER = "PINPOINT_USER_ID"
+ID_TYPES = ("PINPOINT_ENDPOINT_ID", BY_USER)
 DESCRIPTION_CHARACTERS_MAX = 128
 DISPLAY_CHARACTERS_MAX = 25
 ATTRIBUTES_MAX = 10
 ATTRIBUTE_CHARACTERS_MAX = 50
 PER_MESSAGE = 5
 RECOMMENDERS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Recommender:
+    """A configuration as delivery needs it.
+
+    `model` is an ARN, asked for `number` items for each endpoint; `transformer` names the function that makes
+    `attributes` of them, and is empty where there is none. `is_by_user`: the model knows UserIds, not endpoints' ids.
+    """
+
+    model: str
+    is_by_user: bool
+    number: int
+    transformer: str
+    attributes: frozenset[str]
+
+
+async def load_recommender(db: Database, key: tuple[str, str]) -> Recommender | None:
+    """A region's configuration, or None; for `Database.cached`."""
+    row = await db.fetch_one("SELECT document FROM recommender WHERE region = %s AND recommender_id = %s", list(key))
+    if row is None:
+        return None
+    document = row[0]
+    return Recommender(
+        model=document["RecommendationProviderUri"],
+        is_by_user=document.get("RecommendationProviderIdType") == BY_USER,
+        number=document.get("RecommendationsPerMessage") or PER_MESSAGE,
+        transformer=document.get("RecommendationTransformerUri") or "",
+        attributes=frozenset(document.get("Attributes") or ()),
+    )
 
 
 async def create_recommender_configuration(
@@ -32,7 +64,7 @@ async def create_recommender_configuration(
     document = cast("dict[str, Any]", request["CreateRecommenderConfiguration"])
     _check(document)
     row = (new_id(), document, call.now(), call.now())
-    async with call.db.transaction() as connection:
+    async with call.db.settings_change() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [call.region])
         counted = await connection.execute("SELECT count(*) FROM recommender WHERE region = %s", [call.region])
         number = await counted.fetchone()
@@ -81,26 +113,28 @@ async def update_recommender_configuration(
     """Replace a configuration; a request without a name keeps the name."""
     document = cast("dict[str, Any]", request["UpdateRecommenderConfiguration"])
     _check(document)
-    row = await call.db.fetch_one(
-        """UPDATE recommender SET document = jsonb_strip_nulls(jsonb_build_object('Name', document -> 'Name')) || %s,
-               modified_at = %s
-           WHERE region = %s AND recommender_id = %s
-           RETURNING recommender_id, document, created_at, modified_at""",
-        [Jsonb(document), call.now(), call.region, request["RecommenderId"]],
-    )
-    return _shown(row)
+    async with call.db.settings_change() as connection:
+        changed = await connection.execute(
+            """UPDATE recommender SET modified_at = %s,
+                   document = jsonb_strip_nulls(jsonb_build_object('Name', document -> 'Name')) || %s
+               WHERE region = %s AND recommender_id = %s
+               RETURNING recommender_id, document, created_at, modified_at""",
+            [call.now(), Jsonb(document), call.region, request["RecommenderId"]],
+        )
+        return _shown(await changed.fetchone())
 
 
 async def delete_recommender_configuration(
     call: Call, request: shapes.DeleteRecommenderConfigurationRequest
 ) -> shapes.RecommenderConfigurationResponse:
     """Forget a configuration; it is returned once more."""
-    row = await call.db.fetch_one(
-        """DELETE FROM recommender WHERE region = %s AND recommender_id = %s
-           RETURNING recommender_id, document, created_at, modified_at""",
-        [call.region, request["RecommenderId"]],
-    )
-    return _shown(row)
+    async with call.db.settings_change() as connection:
+        deleted = await connection.execute(
+            """DELETE FROM recommender WHERE region = %s AND recommender_id = %s
+               RETURNING recommender_id, document, created_at, modified_at""",
+            [call.region, request["RecommenderId"]],
+        )
+        return _shown(await deleted.fetchone())
 
 
 def _check(document: Mapping[str, Any]) -> None:
@@ -111,6 +145,7 @@ def _check(document: Mapping[str, Any]) -> None:
         raise BadRequestException(f"Description: must be at most {DESCRIPTION_CHARACTERS_MAX} characters")
     if document.get("RecommendationProviderIdType", ID_TYPES[0]) not in ID_TYPES:
         raise BadRequestException(f"RecommendationProviderIdType: must be one of {', '.join(ID_TYPES)}")
+    _check_far_ends(document)
     has_transformer = bool(document.get("RecommendationTransformerUri"))
     attributes, display = document.get("Attributes") or {}, document.get("RecommendationsDisplayName")
     if has_transformer != bool(attributes):
@@ -129,6 +164,14 @@ def _check(document: Mapping[str, Any]) -> None:
                 f"Attributes: a name has 1 to {ATTRIBUTE_CHARACTERS_MAX} characters, what is shown for it at most "
                 f"{DISPLAY_CHARACTERS_MAX}"
             )
+
+
+def _check_far_ends(document: Mapping[str, Any]) -> None:
+    if not MODEL.match(document["RecommendationProviderUri"]):
+        raise BadRequestException("RecommendationProviderUri: must be the ARN of an Amazon Personalize campaign")
+    transformer = document.get("RecommendationTransformerUri")
+    if transformer and not LAMBDA.match(transformer):
+        raise BadRequestException("RecommendationTransformerUri: must be the name or ARN of a Lambda function")
 
 
 def _shown(row: Any) -> shapes.RecommenderConfigurationResponse:

@@ -1,12 +1,13 @@
 """The runs of campaigns, as they are kept and shown."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from repoint.clock import iso8601
 from repoint.db import Connection
+from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.wire import shapes
 
 
@@ -15,7 +16,7 @@ class Activity:
     """One run of one treatment.
 
     `metrics` are endpoints by the reason they were left out; `counts` messages by what became of them: ACCEPTED (still
-    to be sent), SENT, FAILED, STOPPED. `waves` are the run's time zone groups, all and done.
+    to be sent), SENT, FAILED, STOPPED, FILTERED_OUT_BY_HOOK. `waves` are the run's time zone groups, all and done.
     """
 
     activity_id: str
@@ -37,15 +38,17 @@ class Activity:
 
     @property
     def total(self) -> int:
-        """How many endpoints a message is, or was, attempted for."""
-        return sum(self.counts.values())
+        """How many endpoints a message is, or was, attempted for: all but those a hook has left out."""
+        return sum(self.counts.values()) - self.counts.get(FILTERED_OUT, 0)
 
     def document(self) -> shapes.ActivityResponse:
         """As GetCampaignActivities shows it."""
+        filtered = {FILTERED_OUT: self.counts[FILTERED_OUT]} if FILTERED_OUT in self.counts else {}
+        metrics = {**self.metrics, **filtered}
         shown: dict[str, Any] = {
             "ApplicationId": self.app_id,
             "CampaignId": self.campaign_id,
-            "ExecutionMetrics": {name: str(count) for name, count in sorted(self.metrics.items())},
+            "ExecutionMetrics": {name: str(count) for name, count in sorted(metrics.items())},
             "Id": self.activity_id,
             "ScheduledStart": iso8601(self.scheduled_start),
             "State": self.state,
@@ -74,7 +77,14 @@ async def list_activities(
     cursor = await connection.execute(
         """SELECT a.activity_id, a.app_id, a.campaign_id, a.version, a.treatment_id, a.slot, a.scheduled_start,
                   a.state, a.result, a.reason, a.started_at, a.ended_at, a.metrics,
-                  coalesce(a.counts, '{}'),
+                  coalesce(a.counts, (
+                      SELECT jsonb_object_agg(by_outcome.outcome, by_outcome.messages) FROM (
+                          SELECT CASE WHEN m.state = 'STOPPED' AND m.status_message = %s THEN m.status_message
+                                      ELSE m.state END AS outcome, count(*) AS messages
+                          FROM campaign_ledger l
+                          JOIN message m ON m.app_id = a.app_id AND m.activity_id = l.ledger_id
+                          WHERE l.activity_id = a.activity_id GROUP BY outcome) by_outcome
+                  ), '{}'),
                   count(w.wave_id), count(w.done_at)
            FROM campaign_activity a LEFT JOIN campaign_wave w
              ON w.app_id = a.app_id AND w.campaign_id = a.campaign_id AND w.slot = a.slot
@@ -82,25 +92,14 @@ async def list_activities(
            WHERE a.app_id = %s AND a.campaign_id = %s
              AND (%s::timestamptz IS NULL OR (a.slot, a.activity_id) < (%s::timestamptz, %s))
            GROUP BY a.activity_id ORDER BY a.slot DESC, a.activity_id DESC LIMIT %s""",
-        [app_id, campaign_id, before and before[0], before and before[0], before[1] if before else "", limit],
+        [
+            FILTERED_OUT,
+            app_id,
+            campaign_id,
+            before and before[0],
+            before and before[0],
+            before[1] if before else "",
+            limit,
+        ],
     )
-    found = [Activity(*row) for row in await cursor.fetchall()]
-    counts = await _count_now(connection, app_id, [one.activity_id for one in found if not one.counts])
-    return [replace(one, counts=counts.get(one.activity_id, one.counts)) for one in found]
-
-
-async def _count_now(connection: Connection, app_id: str, activity_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Messages by state, of each of these runs."""
-    if not activity_ids:
-        return {}
-    cursor = await connection.execute(
-        """SELECT l.activity_id, m.state, count(*)
-           FROM (SELECT ledger_id, activity_id FROM campaign_ledger WHERE activity_id = ANY (%s::text[])) l
-           JOIN message m ON m.app_id = %s AND m.activity_id = l.ledger_id
-           GROUP BY l.activity_id, m.state""",
-        [list(activity_ids), app_id],
-    )
-    counts: dict[str, dict[str, int]] = {}
-    for activity_id, state, messages in await cursor.fetchall():
-        counts.setdefault(activity_id, {})[state] = messages
-    return counts
+    return [Activity(*row) for row in await cursor.fetchall()]

@@ -198,14 +198,14 @@ async def _check(call: Call, app: App, document: dict[str, Any], before: StoredC
     document["SegmentVersion"] = segment.version
     checks.check_schedules(document, before.document if before else None, call.now())
     defaults = before.defaults if before else _defaults(app)
-    await checks.check_contents(call, app.app_id, document, defaults)
+    await checks.check_contents(call, app.app_id, document)
     if any(treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)):
         async with call.db.connection() as connection:
             sources = await load_sources(connection, app.app_id, segment.criteria)
         if any(one.is_imported for one in (segment, *sources.values())):
             rule = "a segment that was imported, or rests on one that was, cannot be used with an EVENT schedule"
             raise refuse("SegmentId", rule)
-    await check_far_ends(call.server, document, before.document if before else None)
+    await check_far_ends(call.server, document, before.document if before else None, defaults)
 
 
 async def _check_quota(connection: Connection, campaign: StoredCampaign, before: StoredCampaign | None) -> None:

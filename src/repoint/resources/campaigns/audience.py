@@ -18,7 +18,7 @@ from repoint.resources.campaigns.contents import (
     template_named,
 )
 from repoint.resources.campaigns.faults import RunError, invalid
-from repoint.resources.campaigns.rules import quiet_time_of, rules_of
+from repoint.resources.campaigns.rules import hook_of, quiet_time_of, rules_of
 from repoint.resources.campaigns.schedule import known_zones, quiet_zones
 from repoint.resources.campaigns.snapshot import Selection
 from repoint.resources.campaigns.store import StoredCampaign
@@ -28,6 +28,21 @@ from repoint.resources.segments.compile import Condition
 from repoint.resources.segments.store import load_segment
 from repoint.resources.templates.store import load_template
 from repoint.wire.exceptions import BadRequestException
+
+CALLING = ("CustomDelivery", "Hook", "Recommends")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where messages of an activity are in the ledger. `is_called`: sending them takes calls of functions."""
+
+    ledger_id: str
+    is_called: bool
+
+
+def ledger_of(ledger_id: str, content: Mapping[str, Any]) -> Ledger:
+    """The ledger for an activity's content."""
+    return Ledger(ledger_id, any(content.get(name) for name in CALLING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +134,7 @@ async def content_of(
     Raises:
         RunError: when a template is gone or the channel cannot send.
     """
-    templates = {}
+    templates, recommends = {}, False
     for member, template_type in TEMPLATE_TYPES.items():
         if template_named(treatment, member):
             named = treatment.templates[member]
@@ -128,6 +143,7 @@ async def content_of(
             if template is None:
                 raise RunError("INVALID", f"The {template_type} template {named['Name']} was deleted")
             templates[template_type] = {"Name": named["Name"], "Version": str(template.version)}
+            recommends = recommends or bool(template.document.get("RecommenderId"))
     fault = await channel_fault(call, campaign.app_id, treatment)
     if fault is not None:
         raise RunError("INVALID", f"{fault[0]}: {fault[1]}")
@@ -141,6 +157,8 @@ async def content_of(
         "ExpiresAt": expires_at.timestamp() if expires_at else None,
         "QuietTime": dict(quiet_time_of(treatment, campaign.defaults)),
         **({"CustomDelivery": custom_delivery(treatment)} if is_custom(treatment) else {}),
+        **({"Hook": hook} if (hook := hook_of(campaign.document, campaign.defaults)) else {}),
+        **({"Recommends": True} if recommends else {}),
     }
 
 
@@ -168,5 +186,6 @@ def facts_of(
         "Daily": rules.daily,
         "DailyOfApplication": rules.daily_of_app,
         "QuietTime": dict(quiet_time_of(treatment, campaign.defaults)),
+        "Hook": content.get("Hook"),
         "SelectedAt": now.isoformat(),
     }

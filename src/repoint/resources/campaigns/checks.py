@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from repoint.clock import iso8601
+from repoint.resources.apps import check_hook
 from repoint.resources.call import Call
 from repoint.resources.campaigns.contents import (
     PUSH_CHANNELS,
@@ -14,9 +15,8 @@ from repoint.resources.campaigns.contents import (
     own_channels,
     template_named,
 )
-from repoint.resources.campaigns.far_ends import LAMBDA, WEB_URL, check_custom
+from repoint.resources.campaigns.far_ends import check_custom
 from repoint.resources.campaigns.faults import refuse
-from repoint.resources.campaigns.rules import hook_of
 from repoint.resources.campaigns.schedule import HOUR_MINUTE, IMMEDIATE, ScheduleError, Timetable, read_schedule
 from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
 from repoint.resources.channels.store import load_channels
@@ -128,34 +128,22 @@ async def pinned_segment(call: Call, app_id: str, document: Mapping[str, Any]) -
     return found
 
 
-async def check_contents(call: Call, app_id: str, document: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -> None:
     """Something to send, on channels that are on, with templates that are there.
 
     Raises:
         BadRequestException: naming the member.
     """
-    if document.get("Hook"):
-        _check_hook(document["Hook"])
-    if hook_of(document, defaults):
-        raise refuse("Hook", "campaign hooks are not built yet, and nothing would call this one")
+    check_hook("Hook", document.get("Hook") or {})
     for treatment in treatments_of(document):
+        if document.get("Hook") and is_in_app(treatment):
+            raise refuse("Hook", "cannot go with an in-app message, which is not sent but fetched")
         check_custom(treatment)
         await _check_templates(call, treatment)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
         await _check_channels(call, app_id, treatment)
-
-
-def _check_hook(hook: Mapping[str, Any]) -> None:
-    if hook.get("Mode") == "DELIVERY":
-        raise refuse("Hook.Mode", "DELIVERY is not supported any more: use CustomDeliveryConfiguration")
-    if hook.get("LambdaFunctionName") and not LAMBDA.match(hook["LambdaFunctionName"]):
-        raise refuse("Hook.LambdaFunctionName", "must be the name or ARN of a Lambda function")
-    if hook.get("WebUrl") and not WEB_URL.match(hook["WebUrl"]):
-        raise refuse("Hook.WebUrl", "must be an https:// URL")
-    if hook.get("LambdaFunctionName") and hook.get("WebUrl"):
-        raise refuse("Hook", "can have LambdaFunctionName or WebUrl, not both")
 
 
 async def _check_templates(call: Call, treatment: Treatment) -> None:

@@ -1,24 +1,21 @@
-"""The functions and webhooks that deliver a campaign: whether they can be, asked before it is written and in preflight.
+"""The functions and webhooks of a campaign: whether they can be, asked before it is written and in preflight.
 
-Source: Pinpoint's developer guide, "Creating custom channels in Amazon Pinpoint".
+Sources: Pinpoint's developer guide, "Creating custom channels in Amazon Pinpoint" and "Customizing segments with AWS
+Lambda". Only webhooks that deliver have to shake hands.
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from repoint.bindings.functions import FunctionError, Functions
+from repoint.bindings.functions import LAMBDA, WEB_URL, FunctionError, Functions, is_url
 from repoint.resources.call import Server
 from repoint.resources.campaigns.contents import is_custom, is_in_app
 from repoint.resources.campaigns.faults import refuse
+from repoint.resources.campaigns.rules import hook_of
 from repoint.resources.campaigns.treatments import Treatment, treatments_of
 
 DATA_BYTES_MAX = 5_120
-LAMBDA = re.compile(
-    r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?\Z"
-)
-WEB_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z")
 NOBODYS_TYPES = ("IN_APP", "PUSH")  # in the model, but endpoints of these are never delivered to
 
 
@@ -47,25 +44,38 @@ def check_custom(treatment: Treatment) -> None:
         raise refuse(f"{treatment.path}MessageConfiguration.CustomMessage.Data", rule)
 
 
-async def check_far_ends(server: Server, document: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
-    """Far ends that were not there `before`: a URL has to shake hands, a function to be bound or to exist.
+async def check_far_ends(
+    server: Server, document: Mapping[str, Any], before: Mapping[str, Any] | None, defaults: Mapping[str, Any]
+) -> None:
+    """Far ends that were not there `before`: a URL has to shake hands, a function to be bound and to exist.
+
+    `defaults` are the application's settings, which may have a hook for campaigns without one.
 
     Raises:
         BadRequestException: naming the member.
     """
-    known = set(_uris(before).values()) if before else set[str]()
-    wanted = {path: uri for path, uri in _uris(document).items() if uri not in known}
+    known = set(_all_uris(before, defaults).values()) if before else set[str]()
+    wanted = {path: uri for path, uri in _all_uris(document, defaults).items() if uri not in known}
     for path, fault in (await _faults(server, wanted, loads=False)).items():
         raise refuse(path, fault)
 
 
 async def faults_of(server: Server, document: Mapping[str, Any]) -> list[str]:
-    """What is amiss with a campaign's far ends now; local functions are loaded, nothing is called."""
+    """What is amiss with the far ends that deliver a campaign; local functions are loaded, nothing is called."""
     return [f"{path}: {fault}" for path, fault in (await _faults(server, _uris(document), loads=True)).items()]
 
 
+def _all_uris(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    """A campaign's far ends that can be probed, by the member that names them."""
+    hook = hook_of(document, defaults)
+    if not hook or is_url(hook):
+        return _uris(document)
+    member = "Hook.LambdaFunctionName" if document.get("Hook") else "Hook: the application's CampaignHook"
+    return {member: hook, **_uris(document)}
+
+
 def _uris(document: Mapping[str, Any]) -> dict[str, str]:
-    """A campaign's far ends, by the member that names them."""
+    """The far ends that deliver, by the member that names them."""
     return {
         f"{one.path}CustomDeliveryConfiguration.DeliveryUri": one.custom_delivery["DeliveryUri"]
         for one in treatments_of(document)

@@ -12,6 +12,8 @@ from typing import Any
 
 from repoint.resources.campaigns.treatments import Treatment
 
+FILTERED_OUT = "FILTERED_OUT_BY_HOOK"  # why those get nothing whom the hook left out; Pinpoint has no word for it
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -47,7 +49,7 @@ def quiet_time_of(treatment: Treatment, defaults: Mapping[str, Any]) -> Mapping[
     return found
 
 
-def hook_of(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, str]:
-    """The function that looks over the audience, if there is one."""
+def hook_of(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The function or URL that looks over the audience; empty when there is none."""
     hook: Mapping[str, str] = document.get("Hook") or defaults.get("CampaignHook") or {}
-    return hook if hook.get("LambdaFunctionName") or hook.get("WebUrl") else {}
+    return hook.get("LambdaFunctionName") or hook.get("WebUrl") or ""

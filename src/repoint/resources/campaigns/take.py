@@ -17,14 +17,15 @@ from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot, store
 from repoint.resources.campaigns.audience import (
+    Ledger,
     Wave,
     condition_of,
     content_of,
     facts_of,
+    ledger_of,
     selection_of,
     treatments_in,
 )
-from repoint.resources.campaigns.contents import is_custom
 from repoint.resources.campaigns.faults import RunError, stop_campaign
 from repoint.resources.campaigns.rules import rules_of
 from repoint.resources.campaigns.snapshot import Counts, metrics_of
@@ -92,7 +93,7 @@ async def _take(call: Call, connection: Connection, campaign: StoredCampaign, wa
     earlier = [*ids, *await _ledgers_so_far(connection, ids)] if wave.zones is not None else []
     ledgers = await open_ledgers(call, connection, run, part, wave.due_at)
     selection = selection_of(campaign, wave, now, forced_reason=reason, earlier=earlier)
-    counts = await snapshot.take(connection, condition, selection, ids, ledgers)
+    counts = await snapshot.take(connection, condition, selection, ids, [one.ledger_id for one in ledgers])
     await add_metrics(connection, run, counts)
     await cut_slices(call, connection, run, ledgers)
 
@@ -130,7 +131,7 @@ class OpenRun:
 
 async def open_ledgers(
     call: Call, connection: Connection, run: OpenRun, part: str | None, due_at: datetime
-) -> list[str]:
+) -> list[Ledger]:
     """What each activity sends, under the ids its messages will have in the ledger.
 
     `due_at` is the moment the messages count from for daily limits: a day later the next run may send, though the
@@ -140,7 +141,7 @@ async def open_ledgers(
         RunError: when there is nothing that could be sent.
     """
     campaign = run.campaign
-    now, ledgers = call.now(), []
+    now, ledgers = call.now(), list[Ledger]()
     for treatment, activity_id in zip(run.treatments, run.activity_ids, strict=True):
         ledger_id = activity_id if part is None else f"{activity_id}-{part}"
         content = await content_of(call, campaign, treatment, activity_id, run.expires_at)
@@ -158,7 +159,7 @@ async def open_ledgers(
                WHERE activity_id = %s""",
             [now, Jsonb(facts_of(campaign, treatment, content, now)), activity_id],
         )
-        ledgers.append(ledger_id)
+        ledgers.append(ledger_of(ledger_id, content))
     return ledgers
 
 
@@ -176,7 +177,7 @@ async def add_metrics(connection: Connection, run: OpenRun, counts: Counts) -> N
         )
 
 
-async def cut_slices(call: Call, connection: Connection, run: OpenRun, ledgers: Sequence[str]) -> None:
+async def cut_slices(call: Call, connection: Connection, run: OpenRun, ledgers: Sequence[Ledger]) -> None:
     """The audience becomes work, at the campaign's rate."""
     pace = Pace(
         start=call.now(),
@@ -185,5 +186,6 @@ async def cut_slices(call: Call, connection: Connection, run: OpenRun, ledgers: 
         end=run.expires_at,
     )
     size = call.server.call_endpoints_max
-    called = {ledger: size for ledger, treatment in zip(ledgers, run.treatments, strict=True) if is_custom(treatment)}
-    await pacing.cut(connection, run.campaign.app_id, ledgers, pace, called=called)
+    called = {one.ledger_id: size for one in ledgers if one.is_called}
+    ids = [one.ledger_id for one in ledgers]
+    await pacing.cut(connection, run.campaign.app_id, ids, pace, called=called)

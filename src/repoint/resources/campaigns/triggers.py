@@ -20,15 +20,14 @@ from repoint.db import Connection
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot, store
-from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
-from repoint.resources.campaigns.contents import TEMPLATE_TYPES, is_custom
+from repoint.resources.campaigns.audience import Ledger, Wave, condition_of, content_of, ledger_of, selection_of
+from repoint.resources.campaigns.contents import TEMPLATE_TYPES
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.matching import matches
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.take import OpenRun, add_metrics
 from repoint.resources.campaigns.treatments import Treatment, treatments_of
 from repoint.resources.events.reader import LoggedEvent, Position, load_position, read, save_position
-from repoint.work.outbox import wake
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,8 @@ async def _answer_once(
         selection = selection_of(
             one.campaign, _wave(one), now, forced_reason="EXPIRED" if is_late else None, endpoint_ids=ids
         )
-        counts = await snapshot.take(connection, condition, selection, one.activity_ids, ledgers)
+        ledger_ids = [ledger.ledger_id for ledger in ledgers]
+        counts = await snapshot.take(connection, condition, selection, one.activity_ids, ledger_ids)
         await add_metrics(connection, OpenRun(one.campaign, one.treatments, one.activity_ids, None), counts)
         await _post(connection, one, ledgers, ids, now)
 
@@ -188,7 +188,7 @@ async def _numbered(connection: Connection, one: Open, endpoint_ids: Sequence[st
     return found
 
 
-async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -> list[str]:
+async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -> list[Ledger]:
     """The activities' ledgers for endpoints that have had so many messages; made when first needed.
 
     Templates are not pinned: a window is open for long, and what a template says at the time is what is sent.
@@ -210,42 +210,38 @@ async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -
                ON CONFLICT (ledger_id) DO NOTHING""",
             [ledger_id, activity_id, call.now()],
         )
-        found.append(ledger_id)
+        found.append(ledger_of(ledger_id, content))
     return found
 
 
 async def _post(
-    connection: Connection, one: Open, ledgers: Sequence[str], endpoint_ids: Sequence[str], now: datetime
+    connection: Connection, one: Open, ledgers: Sequence[Ledger], endpoint_ids: Sequence[str], now: datetime
 ) -> None:
-    """What was accepted becomes work, message by message; those that a function delivers as slices that are called."""
-    called = [ledger for ledger, treatment in zip(ledgers, one.treatments, strict=True) if is_custom(treatment)]
-    given = {
-        "now": now,
-        "until": now + timedelta(seconds=ANSWER_SECONDS_MAX),
-        "app_id": one.campaign.app_id,
-        "posted": [ledger for ledger in ledgers if ledger not in called],
-        "called": called,
-        "endpoint_ids": list(endpoint_ids),
-    }
-    if given["posted"]:
-        await connection.execute(
-            """INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
+    """What was accepted becomes work, message by message; what functions are called for, as slices that are called."""
+    await connection.execute(
+        """WITH accepted AS (
+               SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address FROM message
+               WHERE app_id = %(app_id)s AND activity_id = ANY (%(ledgers)s::text[])
+                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s
+           ), posted AS (
+               INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
                    due_at, expires_at)
                SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
                    %(now)s, %(until)s
-               FROM message
-               WHERE app_id = %(app_id)s AND activity_id = ANY (%(posted)s::text[])
-                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s""",
-            given,
-        )
-    if called:
-        await connection.execute(
-            """INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+               FROM accepted WHERE activity_id <> ALL (%(called)s::text[])
+           ), called AS (
+               INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
                    expires_at, is_called)
                SELECT app_id, activity_id, endpoint_id, endpoint_id, 1, %(now)s, %(until)s, true
-               FROM message
-               WHERE app_id = %(app_id)s AND activity_id = ANY (%(called)s::text[])
-                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s""",
-            given,
-        )
-    await wake(connection)
+               FROM accepted WHERE activity_id = ANY (%(called)s::text[])
+           )
+           SELECT pg_notify('outbox', '')""",
+        {
+            "now": now,
+            "until": now + timedelta(seconds=ANSWER_SECONDS_MAX),
+            "app_id": one.campaign.app_id,
+            "ledgers": [ledger.ledger_id for ledger in ledgers],
+            "called": [ledger.ledger_id for ledger in ledgers if ledger.is_called],
+            "endpoint_ids": list(endpoint_ids),
+        },
+    )

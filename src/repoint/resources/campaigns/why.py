@@ -7,8 +7,11 @@ from typing import Any
 
 from repoint.clock import iso8601
 from repoint.db import Database
+from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.resources.endpoints.store import Endpoint, fold, get
 
+# Failures that begin with a word of campaign_send_status: what had to be asked first failed, and nothing was sent.
+UNASKED = ("HOOK_FAILURE", "RECOMMENDATION_FAILURE")
 # Each reason as a sentence; the facts of its run are put in.
 SENTENCES = {
     "ENDPOINT_INACTIVE": "the endpoint was inactive",
@@ -26,13 +29,16 @@ SENTENCES = {
     "QUIET_TIME": "it was quiet time ({QuietTime}) where the endpoint is",
     "EXPIRED": "the run's time was over before its turn came",
     "CANCELLED": "the campaign was deleted before its turn came",
-    "HOOK_FAILURE": "the campaign's hook failed",
+    FILTERED_OUT: "the campaign's hook, {Hook}, left the endpoint out",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One run, and what became of the endpoint in it. `reason` is SENT, FAILED, WAITING, NOT_A_MEMBER or a drop's."""
+    """One run, and what became of the endpoint in it.
+
+    `reason` is SENT, FAILED, WAITING, NOT_A_MEMBER, a drop's, or that of a call which had to come first and failed.
+    """
 
     activity_id: str
     slot: datetime
@@ -92,7 +98,11 @@ def _of_message(message: list[Any], facts: Mapping[str, Any]) -> tuple[str, str]
             f"sent at {when} as message {message_id}, attempt {attempts or 1}: {status_message or 'accepted'}",
         )
     if state == "FAILED":
-        return "FAILED", f"not delivered, attempt {attempts}, at {when}: {status_code} {status_message}"
+        word = status_message.partition(":")[0]
+        return (
+            word if word in UNASKED else "FAILED",
+            f"not delivered, attempt {attempts}, at {when}: {status_code} {status_message}",
+        )
     if state == "STOPPED":
         return status_message, _sentence(status_message, facts, None)
     return "WAITING", f"still to be sent; attempts so far: {attempts}"

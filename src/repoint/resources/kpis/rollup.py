@@ -146,13 +146,7 @@ async def roll(db: Database, limit: int) -> Batch | None:
 
 async def rebuild(db: Database) -> int:
     """Forget all metrics and count the whole log again; returns how many events it has."""
-
-    async def reset(connection: Connection) -> None:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        await save_position(connection, READER, Position(BEGINNING))
-        await connection.execute("TRUNCATE metric_hour, metric_once, metric_endpoint, metric_active")
-
-    await db.atomically(reset)
+    await db.atomically(begin_again)
     total = 0
     while (batch := await roll(db, BATCH_EVENTS_MAX)) is None or batch.is_full:
         if batch is None:
@@ -160,6 +154,13 @@ async def rebuild(db: Database) -> int:
         else:
             total += batch.count
     return total + batch.count
+
+
+async def begin_again(connection: Connection) -> None:
+    """Forget all metrics, in the caller's transaction: the reader begins with the log's first event."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    await save_position(connection, READER, Position(BEGINNING))
+    await connection.execute("TRUNCATE metric_hour, metric_once, metric_endpoint, metric_active")
 
 
 async def keep(db: Database, clock: Clock, observe_lag: Observe) -> None:

@@ -1,0 +1,89 @@
+"""Recommender models: what an `arn:aws:personalize:…:campaign/…` stands for, asked for the items it would recommend.
+
+Behind the ARN is Amazon Personalize, which is asked user by user, or a function of one's own (an HTTP endpoint or a
+local file), which gets many endpoints in a call.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from repoint.bindings import store
+from repoint.bindings.functions import ATTEMPTS_MAX, CONNECT_SECONDS, DEFAULT_REGION, FunctionError
+from repoint.bindings.local import INVOKE_SECONDS
+from repoint.bindings.store import Binding
+from repoint.db import Database
+from repoint.sealing import Seal
+
+CALLS_MAX = 32  # of Personalize at once, each on a thread of its own
+
+
+class Models:
+    """Asks models, as their ARNs are bound."""
+
+    def __init__(self, db: Database, seal: Seal) -> None:
+        self._db = db
+        self._seal = seal
+        self._threads = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="personalize")
+        self._making = threading.Lock()
+        self._clients: dict[str, Any] = {}
+
+    async def is_personalize(self, uri: str) -> bool:
+        """Whether Amazon Personalize itself stands behind the ARN, and not a function.
+
+        Raises:
+            FunctionError: when nothing is bound to it.
+        """
+        return (await self._binding(uri)).kind == "aws"
+
+    async def each(
+        self, uri: str, number: int, users: Mapping[str, str]
+    ) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """The items Personalize has for users, by whatever they are called here, and what was amiss with others."""
+        region = store.region_of(uri) or DEFAULT_REGION
+        loop = asyncio.get_running_loop()
+        items: dict[str, list[str]] = {}
+        failures: dict[str, str] = {}
+
+        async def ask(name: str, user: str) -> None:
+            try:
+                items[name] = await loop.run_in_executor(self._threads, self._items, region, uri, user, number)
+            except (BotoCoreError, ClientError) as error:
+                failures[name] = f"{uri}: {error}"
+
+        await asyncio.gather(*(ask(name, user) for name, user in users.items()))
+        return items, failures
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _binding(self, uri: str) -> Binding:
+        await self._db.settle()
+        binding = await self._db.cached(store.load, (self._seal, uri))
+        if binding is None:
+            raise FunctionError(f"nothing is bound to {uri}: say `repoint bindings set {uri} TARGET`")
+        return binding
+
+    def _items(self, region: str, uri: str, user: str, number: int) -> list[str]:
+        """GetRecommendations of Personalize's runtime."""
+        answer = self._client(region).get_recommendations(campaignArn=uri, userId=user, numResults=number)
+        return [str(item["itemId"]) for item in answer.get("itemList", ()) if item.get("itemId")]
+
+    def _client(self, region: str) -> Any:
+        with self._making:  # boto3 makes clients on one thread at a time
+            if region not in self._clients:
+                config = Config(
+                    connect_timeout=CONNECT_SECONDS,
+                    read_timeout=INVOKE_SECONDS,
+                    retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
+                    max_pool_connections=CALLS_MAX,
+                )
+                self._clients[region] = boto3.client("personalize-runtime", region_name=region, config=config)
+            return self._clients[region]

@@ -1,0 +1,107 @@
+"""Functions and webhooks that are asked about endpoints, many in a call, before messages are made for them."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from repoint.bindings.functions import FunctionError, Functions
+from repoint.bindings.local import PAYLOAD_BYTES_MAX
+from repoint.delivery.payloads import sound
+from repoint.delivery.pipeline import Delivery
+from repoint.delivery.provider import CalledOutcome, DeliveryStatus
+
+CALL_FAILED_CODE = 424  # below what far ends of messages answer: nobody's address is to blame
+BRACKETS_BYTES = 64  # around a payload and between its parts, amply
+
+Documents = Mapping[str, Mapping[str, Any]]
+
+
+class AnswerFaultError(Exception):
+    """What a function says of an endpoint cannot be; the text names the member and the rule."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What was said of endpoints, by their ids, and why nothing could be learned of the others that were asked about.
+
+    Who is in neither was left out of an answer.
+    """
+
+    said: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class Asker:
+    """Asks: so many endpoints in a call, no more bytes than a function takes, all calls at the same time."""
+
+    def __init__(self, functions: Functions, *, endpoints_max: int) -> None:
+        self.functions = functions
+        self._endpoints_max = endpoints_max
+
+    async def ask(self, uri: str, head: Mapping[str, Any], endpoints: Documents) -> Answers:
+        """The answers to `head` with its Endpoints, which are definitions by id; faults of the far end are answers."""
+        answers = Answers()
+        calls = divide(head, endpoints, self._endpoints_max)
+        await asyncio.gather(*(self._call(uri, head, call, answers) for call in calls))
+        return answers
+
+    async def _call(self, uri: str, head: Mapping[str, Any], endpoints: Documents, answers: Answers) -> None:
+        try:
+            reply = await self.functions.call(uri, {**head, "Endpoints": endpoints})
+            answers.said.update(said_of(endpoints, reply))
+        except (FunctionError, AnswerFaultError) as error:
+            text = str(error) if uri in str(error) else f"{uri}: {error}"
+            answers.failures.update(dict.fromkeys(endpoints, text))
+
+
+def divide(head: Mapping[str, Any], endpoints: Documents, endpoints_max: int) -> Iterator[Documents]:
+    """The endpoints by call, each as many, and as many bytes, as are allowed; one too large goes alone, and fails."""
+    room_max = PAYLOAD_BYTES_MAX - len(msgspec.json.encode(head)) - BRACKETS_BYTES
+    call: dict[str, Mapping[str, Any]] = {}
+    room = room_max
+    for endpoint_id, document in endpoints.items():
+        size = len(msgspec.json.encode({endpoint_id: document})) + 1
+        if call and (len(call) == endpoints_max or size > room):
+            yield call
+            call, room = {}, room_max
+        call[endpoint_id] = document
+        room -= size
+    if call:
+        yield call
+
+
+def said_of(endpoints: Documents, reply: Any) -> Mapping[str, Any]:
+    """The part of a reply that is about endpoints that were asked about; what it says of others is nothing to us.
+
+    Raises:
+        AnswerFaultError: when it is not a map of endpoints by id.
+    """
+    if not isinstance(reply, dict):
+        raise AnswerFaultError("answered no map of endpoints")
+    said = {endpoint_id: reply[endpoint_id] for endpoint_id in endpoints if endpoint_id in reply}
+    if not said and "Endpoints" in reply:
+        raise AnswerFaultError("answered a map in Endpoints; it must be the map of endpoints itself")
+    return said
+
+
+def groups_of(deliveries: Iterable[Delivery], key: Callable[[Delivery], object]) -> list[list[Delivery]]:
+    """Deliveries that may share calls."""
+    groups: dict[object, list[Delivery]] = {}
+    for delivery in deliveries:
+        groups.setdefault(key(delivery), []).append(delivery)
+    return list(groups.values())
+
+
+def given_id(delivery: Delivery) -> str:
+    """The id a function knows the endpoint by."""
+    assert delivery.endpoint is not None
+    return delivery.endpoint.given_id
+
+
+def failure(send_status: str, text: str) -> CalledOutcome:
+    """The outcome for an endpoint that nothing could be learned of: it gets no message, and the log says why."""
+    text = sound(f"{send_status}: {text}")
+    return CalledOutcome(DeliveryStatus.PERMANENT_FAILURE, CALL_FAILED_CODE, text, send_status=send_status)

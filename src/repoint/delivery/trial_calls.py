@@ -1,0 +1,58 @@
+"""Hooks, models and transformers called on trial, without endpoints: whether they can be reached, and answer a map."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from repoint.bindings.functions import FunctionError, Functions
+from repoint.bindings.models import Models
+from repoint.delivery.asking import AnswerFaultError, said_of
+from repoint.delivery.hooks import hook_head
+from repoint.delivery.payloads import activity_members
+from repoint.delivery.rehearsal import rehearsing_planner
+from repoint.resources.call import Server
+from repoint.resources.messages.recipients import TEMPLATE_TYPES
+
+PERSONALIZE = ":personalize:"
+
+
+async def far_end_faults(
+    server: Server, app_id: str, contents: Iterable[Mapping[str, Any]], now: datetime
+) -> list[str]:
+    """What the hook, the models and their transformers of these contents answer to a call without endpoints."""
+    asked: dict[str, Mapping[str, Any]] = {}
+    faults: list[str] = []
+    for content in contents:
+        planner = rehearsing_planner(server)
+        if content.get("Hook"):
+            asked[content["Hook"]] = hook_head(content, app_id, now)
+        for channel_type in TEMPLATE_TYPES if content.get("Recommends") else ():
+            plan = await planner.plan(app_id, "rehearsal", channel_type, content)
+            if plan.recommender_id and plan.recommender is None:
+                faults.append(f"RecommenderId: there is no recommender {plan.recommender_id}")
+            elif plan.recommender is not None:
+                head = activity_members(content, app_id, now)
+                asked |= {uri: head for uri in (plan.recommender.model, plan.recommender.transformer) if uri}
+    return faults + await _unanswered(server, asked)
+
+
+async def _unanswered(server: Server, asked: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    functions, models = Functions(server.db, server.seal, server.clock), Models(server.db, server.seal)
+    try:
+        found = await asyncio.gather(*(_fault(functions, models, uri, head) for uri, head in asked.items()))
+    finally:
+        await functions.close()
+        models.close()
+    return [fault for fault in found if fault]
+
+
+async def _fault(functions: Functions, models: Models, uri: str, head: Mapping[str, Any]) -> str:
+    """What is amiss with one far end; Personalize itself has no question without a user, and is not asked."""
+    try:
+        if PERSONALIZE in uri and await models.is_personalize(uri):
+            return ""
+        said_of({}, await functions.invoke(uri, {**head, "Endpoints": {}}))
+    except (FunctionError, AnswerFaultError) as error:
+        return str(error) if uri in str(error) else f"{uri}: {error}"
+    return ""

@@ -1,0 +1,110 @@
+"""What functions may answer: anything, which is either understood or a fault with words, and nothing else."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repoint.delivery.asking import AnswerFaultError, divide, said_of
+from repoint.delivery.hooks import changed_endpoint
+from repoint.delivery.payloads import endpoint_document
+from repoint.delivery.recommending import recommendations_in
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.recommenders import Recommender
+
+NOW = datetime(2031, 5, 6, tzinfo=UTC)
+ENDPOINT = Endpoint(
+    app_id="app",
+    endpoint_id="e",
+    given_id="E",
+    channel_type="EMAIL",
+    address="a@example.com",
+    is_active=True,
+    is_opted_out=False,
+    cohort_id=7,
+    created_at=NOW,
+    effective_at=NOW,
+    request_id="r",
+    user_id="u",
+    attributes={"A": ["1"]},
+    metrics={"M": 1.5},
+    demographic={},
+    location={},
+    user_attributes={},
+)
+SENT = {**endpoint_document(ENDPOINT), "RecommendationItems": ["i1", "i2"]}
+RECOMMENDER = Recommender("arn", is_by_user=False, number=5, transformer="t", attributes=frozenset({"Title", "Genre"}))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+MEMBERS = st.sampled_from([*SENT, "Recommendations", "UserAttributes", "UserId", "Latitude", "BodyOverride", "Title"])
+ENDPOINTS = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(MEMBERS, inner), max_leaves=12)
+
+
+@given(ENDPOINTS | ANYTHING)
+def test_a_hooks_answer_is_an_endpoint_that_can_be_written_or_a_fault(said):
+    try:
+        changed = changed_endpoint(ENDPOINT, said)
+    except AnswerFaultError:
+        return
+
+    assert (changed.address, changed.channel_type, changed.endpoint_id) == ("a@example.com", "EMAIL", "e")
+    assert "\x00" not in repr(changed)
+    assert str(changed).encode()
+
+
+@given(ENDPOINTS | ANYTHING)
+def test_a_transformers_answer_has_the_attributes_configured_or_is_a_fault(said):
+    try:
+        found = recommendations_in(RECOMMENDER, SENT, said)
+    except AnswerFaultError:
+        return
+
+    assert found.keys() <= RECOMMENDER.attributes
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda one: one.pop("Recommendations"), "must have one Recommendations object"),
+        (lambda one: one.update(Recommendations={}), "must have one Recommendations object"),
+        (lambda one: one["User"].update(Recommendations={"Title": "x"}), "must have one Recommendations object"),
+        (lambda one: one["Recommendations"].update(Other="x"), "Other: is not among the recommender's Attributes"),
+        (lambda one: one["Recommendations"].update(Title=[1]), "Title: must be a string or a list of strings"),
+        (lambda one: one["Attributes"].update(A=["2"]), "Attributes: cannot be changed"),
+        (lambda one: one.update(Address="else@example.com"), "Address: cannot be changed"),
+        (lambda one: one["RecommendationItems"].reverse(), "RecommendationItems: cannot be changed"),
+    ],
+)
+def test_a_transformer_may_add_recommendations_and_nothing_else(change, fault):
+    answer = json.loads(json.dumps({**SENT, "Recommendations": {"Title": ["Fleabag"]}}))
+    assert recommendations_in(RECOMMENDER, SENT, answer) == {"Title": ["Fleabag"]}
+    change(answer)
+
+    with pytest.raises(AnswerFaultError, match=fault):
+        recommendations_in(RECOMMENDER, SENT, answer)
+
+
+def test_recommendations_are_found_wherever_they_are_put():
+    answer = {**SENT, "User": {**SENT["User"], "Recommendations": {"Genre": "Comedy"}}}
+
+    assert recommendations_in(RECOMMENDER, SENT, answer) == {"Genre": "Comedy"}
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=5)), ANYTHING)
+def test_a_reply_is_about_endpoints_that_were_asked_about_or_a_fault(endpoints, reply):
+    try:
+        assert said_of(endpoints, reply).keys() <= endpoints.keys()
+    except AnswerFaultError:
+        assert not isinstance(reply, dict) or "Endpoints" in reply
+
+
+def test_calls_have_so_many_endpoints_and_bytes_as_a_function_takes():
+    large = {"Attributes": {"A": ["x" * 2_000_000]}}
+    endpoints = {f"l{number}": large for number in range(4)} | {f"s{number}": {} for number in range(60)}
+    calls = [list(call) for call in divide({"CampaignId": "c"}, endpoints, 50)]
+
+    assert [name for call in calls for name in call] == list(endpoints)
+    assert [len(call) for call in calls] == [3, 50, 11]
