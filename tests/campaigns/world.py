@@ -155,7 +155,7 @@ class World:
         async with self.process() as server:
             before = asyncio.all_tasks()
             settings = Settings(lease_seconds=LEASE_SECONDS)
-            providers = Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None)
+            providers = Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None, None)
             worker = Worker(server, providers, settings, Metrics(), return_paths(server.seal, settings))
             running = asyncio.create_task(worker.run(lambda: None, stopping))
             await self._until_idle(died)
