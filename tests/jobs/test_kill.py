@@ -1,5 +1,6 @@
 """An import killed again and again ends with exactly the right rows and counters; and its work is bounded."""
 
+import gzip
 import random
 import time
 
@@ -56,6 +57,30 @@ def test_an_import_killed_five_times_is_exact(tmp_path):
         for one in found.values()
     )
     assert server.stop() == 0
+
+
+def test_a_gzip_file_that_two_pieces_share_is_exact_after_kills(tmp_path):
+    chance = random.Random(5)
+    fills = [",".join(chance.randbytes(48).hex() for _ in range(4)) for _ in range(24_000)]  # 10 MB, packed 5
+    bad = {100, 20_000, 23_999}
+    rows = [f"e{n},{'NOPE' if n in bad else 'CUSTOM'},a{n},{fill}\n" for n, fill in enumerate(fills)]
+    content = "Id,ChannelType,Address,Attributes.a,Attributes.b,Attributes.c,Attributes.d\n" + "".join(rows)
+    server = start_server(tmp_path / "data", *FLAGS)
+    keys = (server.access_key_id, server.secret_access_key)
+    app_id = server.client().create_app(CreateApplicationRequest={"Name": "Gzip"})["ApplicationResponse"]["Id"]
+    url = put(server, "f.csv.gz", gzip.compress(content.encode(), 1))
+    job_id = begin_import(server.client(), app_id, url)["Id"]
+    for _ in range(2):
+        time.sleep(random.uniform(0.2, 1.0))  # the moment is chance; nothing is waited for
+        kill_all(server, with_database=False)
+        server = start_server(tmp_path / "data", *FLAGS, keys=keys)
+    job = finished(server.client(), app_id, job_id, seconds=60)
+    found = endpoints(server, server.client(), app_id)
+    server.stop()
+
+    assert (summary(job), job["TotalPieces"]) == (("COMPLETED", 24_000, 3), 2)
+    assert [failure.split(": ")[1] for failure in job["Failures"]] == ["line 102", "line 20002", "line 24001"]
+    assert set(found) == {f"e{n}" for n in range(24_000) if n not in bad}
 
 
 def test_ten_jobs_run_and_the_eleventh_is_refused(tmp_path):

@@ -298,13 +298,11 @@ class Progress:
 
 def share_done(pieces: list[store.Piece]) -> float:
     """How much of the files is done, by bytes; of a gzip file only whether it is."""
-    total = sum(piece.ends_at - piece.begins_at for piece in pieces)
+    plain = [piece for piece in pieces if not piece.is_gzip]
+    packed = [piece for piece in pieces if piece.is_gzip]
+    total = sum(piece.ends_at - piece.begins_at for piece in plain) + sum(piece.file_bytes for piece in packed)
     done = sum(
-        piece.ends_at - piece.begins_at
-        if piece.status != "WAITING"
-        else 0
-        if piece.is_gzip
-        else min(piece.read_to, piece.ends_at) - piece.begins_at
-        for piece in pieces
-    )
+        (piece.ends_at if piece.status != "WAITING" else min(piece.read_to, piece.ends_at)) - piece.begins_at
+        for piece in plain
+    ) + sum(piece.file_bytes for piece in packed if piece.status != "WAITING")
     return done / total if total else 1.0

@@ -198,13 +198,13 @@ def _document(job: store.Job, pieces: list[store.Piece]) -> dict[str, Any]:
 def failures_of(job: store.Job, pieces: list[store.Piece]) -> list[str]:
     """What failed, in the order of the files: whole pieces, and lines by their number in the file.
 
-    A piece knows its own lines. How many came before it in its file is known when the pieces before it are done; until
-    then its lines are told by the byte it begins at.
+    A piece knows its own lines, a gzip file's those of the file. How many came before a piece in its file is known when
+    the pieces before it are done; until then its lines are told by the byte it begins at.
     """
     failures = [job.reason] if job.reason else []
     before: dict[str, int | None] = {}
     for piece in pieces:
-        lines = before.get(piece.key, 0)
+        lines = 0 if piece.is_gzip else before.get(piece.key, 0)
         if piece.reason:
             failures.append(f"{piece.key}: {piece.reason}")
         for number, reason in piece.failures:

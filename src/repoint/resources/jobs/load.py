@@ -96,7 +96,8 @@ async def load(one: Import, piece: store.Piece, chunk: Chunk) -> int:
         MovedOnError: when this chunk is not this piece's next.
         DatabaseUnavailableError: nothing of it has been done.
     """
-    rows = await asyncio.to_thread(split, chunk, piece.lines, has_header=one.table is not None)
+    lines_before = piece.lines if chunk.lines_before is None else chunk.lines_before
+    rows = await asyncio.to_thread(split, chunk, lines_before, has_header=one.table is not None)
     async with one.bulk.connection() as connection, connection.transaction():
         if one.table is not None and one.table.is_users:
             _name_users(rows)

@@ -34,7 +34,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a file; offsets are bytes (of a gzip file: after decompression, as far as it is read)."""
+    """A part of a file; offsets are bytes (of a gzip file after decompression, but for its end).
+
+    A gzip file's pieces share it, chunk by chunk; each begins where its first chunk does, or a line before.
+    """
 
     job_id: str
     piece: int
