@@ -208,10 +208,10 @@ class Chaos:
         activities = shown["ActivitiesResponse"]["Item"]
         sent = len(states)
 
-        assert set(states.values()) == {"SENT"}
+        assert set(states.values()) == {"SENT"}, Counter(states.values())
         assert times.keys() == states.keys()
         assert sent + held == self.recipients
-        assert told == [("HOLDOUT", held, held), ("SUCCESS", sent, sent)]
+        assert told == [("HOLDOUT", held, held), ("SUCCESS", sent, sent)], (told, held, sent)
         assert sum(one["TotalEndpointCount"] for one in activities) == sent
         assert sum(one["SuccessfulEndpointCount"] for one in activities) == sent
         return {"messages": sent, "held out": held, "repeats": times.total() - sent, "kills": dict(self.kills)}
