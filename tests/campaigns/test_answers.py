@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repoint.delivery.asking import AnswerFaultError, divide, said_of
+from repoint.delivery.asking import AnswerFaultError, said_of
 from repoint.delivery.hooks import changed_endpoint
-from repoint.delivery.payloads import endpoint_document
+from repoint.delivery.payloads import divide, endpoint_document
 from repoint.delivery.recommending import recommendations_in
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.recommenders import Recommender

@@ -7,10 +7,11 @@ import pytest
 
 from tests.campaigns.conftest import EMAIL, App, iso
 from tests.campaigns.far_end import function_arn, sends, through
-from tests.campaigns.test_commands import as_json
+from tests.campaigns.test_commands import as_json, repoint
 from tests.campaigns.test_events import filter_of, report, waiting
-from tests.conftest import eventually
+from tests.conftest import eventually, start_server
 from tests.messages.sending import text
+from tests.simulation.test_kill import kill_all
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_FILTER
 
@@ -267,6 +268,27 @@ def test_who_waits_for_a_slow_hook_is_in_nobodys_way(app, far_end):
     assert Counter(app.received()) == dict.fromkeys(app.received(), 3)
 
 
+def test_a_killed_worker_leaves_nobody_out(calling, far_end, tmp_path):
+    """Killed while the hook has the calls: it is asked again, by another."""
+    url = far_end.serve("/hook-killed", answering(lambda name, one: one if int(name[1:]) % 2 else None))
+    _, sink = calling
+    arguments = ("--log-level", "error", "--lease-seconds", "1", "--smtp-url", sink.url)
+    server = start_server(tmp_path / "data", *arguments)
+    app = App(server, sink)
+    ids = app.put_many(120)
+    with far_end.hold("/hook-killed"):
+        campaign = app.campaign(**hook(url))
+        eventually(lambda: len(far_end.called("/hook-killed")) == 3)
+        kill_all(server, with_database=False)
+    app.server = start_server(tmp_path / "data", *arguments, keys=(server.access_key_id, server.secret_access_key))
+    app.client = app.server.client()
+    [activity] = app.finished(campaign)
+    app.server.stop()
+
+    assert app.received() == [one for one in ids if int(one[1:]) % 2]
+    assert (activity["SuccessfulEndpointCount"], len(far_end.called("/hook-killed"))) == (60, 6)
+
+
 def test_the_applications_hook_is_that_of_campaigns_made_while_it_stands(app, far_end):
     general, own = (far_end.serve(path, answering(lambda _, one: one)) for path in ("/hook-general", "/hook-own"))
     app.put("a")
@@ -321,6 +343,18 @@ def test_a_custom_channel_delivers_to_whom_the_hook_leaves_in(app, far_end):
     [payload] = far_end.called("/hook-delivery")
 
     assert {name: one["Metrics"] for name, one in payload["Endpoints"].items()} == {"a": {"m": 1.0}}
+
+
+def test_a_hook_is_tried_on_the_command_line_with_what_it_would_be_told(app, far_end):
+    url = far_end.serve("/hook-trial", answering(lambda _, one: one))
+    app.put("Ann", Attributes={"Likes": ["tea"]})
+    campaign = app.campaign(start=iso(hours=1), **hook(url))
+    status, printed = repoint(app, "campaigns", "hook-payload", campaign, "ann", "nobody")
+    payload = json.loads(printed)
+
+    assert (status, payload["CampaignId"], list(payload["Endpoints"])) == (0, campaign, ["Ann"])
+    assert payload["Endpoints"]["Ann"]["Attributes"]["Likes"] == ["tea"]
+    assert far_end.called("/hook-trial") == []
 
 
 def test_preflight_calls_the_hook_without_endpoints(app, far_end):

@@ -13,11 +13,12 @@ import msgspec
 from repoint.clock import iso8601
 from repoint.delivery.rehearsal import rehearse as rehearse_messages
 from repoint.delivery.rehearsal import unsigned_domains
-from repoint.delivery.trial_calls import far_end_faults
+from repoint.delivery.trial_calls import far_end_faults, hook_payload
 from repoint.options import INSTALLATION, run, settings_options
 from repoint.resources.call import Server
 from repoint.resources.campaigns import store
 from repoint.resources.campaigns.activities import Activity, list_activities
+from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.preflight import Report, rehearse
 from repoint.resources.campaigns.schedule import opens_at, read_schedule, slots
 from repoint.resources.campaigns.snapshot import ACCEPTED, ELSEWHERE
@@ -148,6 +149,22 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
         for domain in unsigned:
             click.echo(f"NOTE  no DKIM key signs for {domain}: make one by `repoint dkim create {domain}`")
     sys.exit(1 if report.faults or amiss else 0)
+
+
+@campaigns_group.command("hook-payload")
+@settings_options(INSTALLATION)
+@click.argument("campaign_id")
+@click.argument("endpoint_ids", metavar="ENDPOINT...", nargs=-1)
+def campaigns_hook_payload(*, campaign_id: str, endpoint_ids: Sequence[str], **given: Any) -> None:
+    """What the campaign's hook would be told of endpoints, as JSON for `repoint functions test`."""
+
+    async def make(server: Server) -> dict[str, Any]:
+        try:
+            return await hook_payload(server, await _campaign(server, campaign_id), endpoint_ids)
+        except RunError as error:
+            raise click.ClickException(error.reason) from None
+
+    _json(run(given, make))
 
 
 @click.command("why")

@@ -1,22 +1,16 @@
 """Functions and webhooks that are asked about endpoints, many in a call, before messages are made for them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from repoint.bindings.functions import FunctionError, Functions
-from repoint.bindings.local import PAYLOAD_BYTES_MAX
-from repoint.delivery.payloads import sound
+from repoint.delivery.payloads import Documents, divide, sound
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.provider import CalledOutcome, DeliveryStatus
 
 CALL_FAILED_CODE = 424  # below what far ends of messages answer: nobody's address is to blame
-BRACKETS_BYTES = 64  # around a payload and between its parts, amply
-
-Documents = Mapping[str, Mapping[str, Any]]
 
 
 class AnswerFaultError(Exception):
@@ -55,22 +49,6 @@ class Asker:
         except (FunctionError, AnswerFaultError) as error:
             text = str(error) if uri in str(error) else f"{uri}: {error}"
             answers.failures.update(dict.fromkeys(endpoints, text))
-
-
-def divide(head: Mapping[str, Any], endpoints: Documents, endpoints_max: int) -> Iterator[Documents]:
-    """The endpoints by call, each as many, and as many bytes, as are allowed; one too large goes alone, and fails."""
-    room_max = PAYLOAD_BYTES_MAX - len(msgspec.json.encode(head)) - BRACKETS_BYTES
-    call: dict[str, Mapping[str, Any]] = {}
-    room = room_max
-    for endpoint_id, document in endpoints.items():
-        size = len(msgspec.json.encode({endpoint_id: document})) + 1
-        if call and (len(call) == endpoints_max or size > room):
-            yield call
-            call, room = {}, room_max
-        call[endpoint_id] = document
-        room -= size
-    if call:
-        yield call
 
 
 def said_of(endpoints: Documents, reply: Any) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from repoint.delivery.asking import AnswerFaultError, Answers, Asker, failure, given_id, groups_of
-from repoint.delivery.payloads import activity_members, endpoint_document, sound
+from repoint.delivery.payloads import endpoint_document, hook_head, sound
 from repoint.delivery.pipeline import Delivery, stopped
 from repoint.delivery.provider import Outcome
 from repoint.resources.campaigns.rules import FILTERED_OUT
@@ -37,11 +37,6 @@ async def _consult(asker: Asker, group: Sequence[Delivery]) -> None:
     answers = await asker.ask(first.plan.shared["Hook"], head, sent)
     for delivery in group:
         delivery.outcome = _heed(delivery, answers)
-
-
-def hook_head(shared: Mapping[str, Any], app_id: str, now: Any) -> dict[str, Any]:
-    """A hook's payload, less its Endpoints."""
-    return {"MessageConfiguration": shared["Message"], **activity_members(shared, app_id, now)}
 
 
 def _heed(delivery: Delivery, answers: Answers) -> Outcome | None:

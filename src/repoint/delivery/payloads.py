@@ -1,19 +1,30 @@
 """What functions and webhooks are told: the payload of a call, in the words of Pinpoint's developer guide.
 
-Source: "Creating custom channels in Amazon Pinpoint", "Understanding the event data".
+Sources: "Creating custom channels in Amazon Pinpoint" and "Customizing segments with AWS Lambda".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from repoint.bindings.local import PAYLOAD_BYTES_MAX
 from repoint.clock import iso8601
 from repoint.resources.endpoints.store import Endpoint
+
+BRACKETS_BYTES = 64  # around a payload and between its parts, amply
+Documents = Mapping[str, Mapping[str, Any]]  # endpoints' definitions, by the ids their owner calls them
 
 
 def custom_head(shared: Mapping[str, Any], app_id: str, now: datetime) -> dict[str, Any]:
     """A custom channel's payload, less its Endpoints."""
     return {"Message": {}, "Data": shared["CustomDelivery"]["Data"], **activity_members(shared, app_id, now)}
+
+
+def hook_head(shared: Mapping[str, Any], app_id: str, now: datetime) -> dict[str, Any]:
+    """A campaign hook's payload, less its Endpoints."""
+    return {"MessageConfiguration": shared["Message"], **activity_members(shared, app_id, now)}
 
 
 def activity_members(shared: Mapping[str, Any], app_id: str, now: datetime) -> dict[str, Any]:
@@ -51,3 +62,19 @@ def endpoint_document(endpoint: Endpoint) -> dict[str, Any]:
 def sound(text: str) -> str:
     """Text that PostgreSQL and the wire can hold: a local function may answer with any."""
     return text.replace("\x00", "").encode(errors="replace").decode()
+
+
+def divide(head: Mapping[str, Any], endpoints: Documents, endpoints_max: int) -> Iterator[Documents]:
+    """The endpoints by call, each as many, and as many bytes, as are allowed; one too large goes alone, and fails."""
+    room_max = PAYLOAD_BYTES_MAX - len(msgspec.json.encode(head)) - BRACKETS_BYTES
+    call: dict[str, Mapping[str, Any]] = {}
+    room = room_max
+    for endpoint_id, document in endpoints.items():
+        size = len(msgspec.json.encode({endpoint_id: document})) + 1
+        if call and (len(call) == endpoints_max or size > room):
+            yield call
+            call, room = {}, room_max
+        call[endpoint_id] = document
+        room -= size
+    if call:
+        yield call

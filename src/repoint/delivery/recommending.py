@@ -11,8 +11,8 @@ from typing import Any
 
 from repoint.bindings.functions import FunctionError
 from repoint.bindings.models import Models
-from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Documents, failure, given_id, groups_of
-from repoint.delivery.payloads import activity_members, endpoint_document, sound
+from repoint.delivery.asking import AnswerFaultError, Answers, Asker, failure, given_id, groups_of
+from repoint.delivery.payloads import Documents, activity_members, endpoint_document, sound
 from repoint.delivery.pipeline import Delivery
 from repoint.resources.recommenders import Recommender
 

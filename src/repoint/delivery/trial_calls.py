@@ -1,17 +1,21 @@
-"""Hooks, models and transformers called on trial, without endpoints: whether they can be reached, and answer a map."""
+"""Hooks, models and transformers on trial: what they would be told, and whether they answer a map."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from repoint.bindings.functions import FunctionError, Functions
 from repoint.bindings.models import Models
 from repoint.delivery.asking import AnswerFaultError, said_of
-from repoint.delivery.hooks import hook_head
-from repoint.delivery.payloads import activity_members
+from repoint.delivery.payloads import activity_members, endpoint_document, hook_head
 from repoint.delivery.rehearsal import rehearsing_planner
-from repoint.resources.call import Server
+from repoint.resources.apps import load_app
+from repoint.resources.call import Call, Server
+from repoint.resources.campaigns.audience import content_of
+from repoint.resources.campaigns.store import StoredCampaign
+from repoint.resources.campaigns.treatments import treatments_of
+from repoint.resources.endpoints.store import fold, get_many
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 
 PERSONALIZE = ":personalize:"
@@ -35,6 +39,23 @@ async def far_end_faults(
                 head = activity_members(content, app_id, now)
                 asked |= {uri: head for uri in (plan.recommender.model, plan.recommender.transformer) if uri}
     return faults + await _unanswered(server, asked)
+
+
+async def hook_payload(server: Server, campaign: StoredCampaign, endpoint_ids: Sequence[str]) -> dict[str, Any]:
+    """What the campaign's hook would be told of endpoints now, for the default treatment.
+
+    Raises:
+        RunError: when the campaign cannot run.
+    """
+    app = await load_app(server.db, campaign.app_id)
+    assert app is not None
+    await server.db.settle()
+    treatment = treatments_of(campaign.document)[0]
+    content = await content_of(Call(server, app.region), campaign, treatment, "trial", None)
+    async with server.db.connection() as connection:
+        found = await get_many(connection, [(app.app_id, fold(endpoint_id)) for endpoint_id in endpoint_ids])
+    endpoints = {endpoint.given_id: endpoint_document(endpoint) for endpoint in found if endpoint is not None}
+    return {**hook_head(content, app.app_id, server.clock()), "Endpoints": endpoints}
 
 
 async def _unanswered(server: Server, asked: Mapping[str, Mapping[str, Any]]) -> list[str]:

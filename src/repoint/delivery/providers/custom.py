@@ -7,13 +7,13 @@ was delivered to.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from repoint.bindings.functions import FunctionError, Functions
-from repoint.bindings.local import PAYLOAD_BYTES_MAX
+from repoint.delivery.payloads import divide, sound
 from repoint.delivery.provider import CalledOutcome, CustomMessage, DeliveryStatus, Outcome
 
 EVENT_ATTRIBUTES_MAX = 5
@@ -22,7 +22,6 @@ CUSTOM_DELIVERY_FAILURE = "CUSTOM_DELIVERY_FAILURE"
 SENT_CODE = 200
 FAILED_CODE = 502
 CODE_MAX = 999
-BRACKETS_BYTES = 64  # around a payload and between its parts, amply
 
 
 class CalledProvider:
@@ -34,25 +33,16 @@ class CalledProvider:
 
     async def send(self, messages: Sequence[CustomMessage]) -> list[Outcome]:
         """An outcome for each, in order."""
-        calls = [call for group in _by_head(messages) for call in self._divide(group)]
+        calls = []
+        for group in _by_head(messages):
+            by_id = {message.endpoint_id: message for message in group}
+            endpoints = {message.endpoint_id: message.endpoint for message in group}
+            divided = divide(group[0].head, endpoints, self._endpoints_max)
+            calls += [self._call([by_id[endpoint_id] for endpoint_id in part]) for part in divided]
         outcomes: dict[str, Outcome] = {}
-        for found in await asyncio.gather(*(self._call(call) for call in calls)):
+        for found in await asyncio.gather(*calls):
             outcomes |= found
         return [outcomes[message.message_id] for message in messages]
-
-    def _divide(self, group: Sequence[CustomMessage]) -> Iterator[list[CustomMessage]]:
-        """Calls of so many endpoints, and so many bytes, as are allowed."""
-        room_max = PAYLOAD_BYTES_MAX - len(msgspec.json.encode(group[0].head)) - BRACKETS_BYTES
-        call: list[CustomMessage] = []
-        room = room_max
-        for message in group:
-            size = len(msgspec.json.encode({message.endpoint_id: message.endpoint})) + 1
-            if call and (len(call) == self._endpoints_max or size > room):
-                yield call
-                call, room = [], room_max
-            call.append(message)
-            room -= size
-        yield call
 
     async def _call(self, call: Sequence[CustomMessage]) -> dict[str, Outcome]:
         """Outcomes by message id."""
@@ -86,13 +76,13 @@ def outcome_of(uri: str, reply: Any) -> CalledOutcome:
     is_sent = status is DeliveryStatus.SUCCESSFUL
     if not isinstance(code, int) or not 0 <= code <= CODE_MAX:
         code = SENT_CODE if is_sent else FAILED_CODE
-    remarks = [_sound(text) if isinstance(text, str) and text else f"{'Delivered' if is_sent else 'Refused'} by {uri}"]
+    remarks = [sound(text) if isinstance(text, str) and text else f"{'Delivered' if is_sent else 'Refused'} by {uri}"]
     if attributes:
         remarks.append("EventAttributes: " + ", ".join(f"{name}={value}" for name, value in attributes.items()))
     if left_out:
         remarks.append(f"EventAttributes left out: {left_out}")
     if status is DeliveryStatus.UNKNOWN_FAILURE and given != status:
-        remarks.append(f"its DeliveryStatus is unknown: {_sound(str(given))[:ATTRIBUTE_CHARACTERS_MAX]!r}")
+        remarks.append(f"its DeliveryStatus is unknown: {sound(str(given))[:ATTRIBUTE_CHARACTERS_MAX]!r}")
     return CalledOutcome(
         status,
         int(code),
@@ -119,12 +109,7 @@ def _event_attributes(given: Any) -> tuple[dict[str, str], int]:
     for name, value in given.items():
         if len(kept) == EVENT_ATTRIBUTES_MAX or not isinstance(value, str | int | float):
             continue
-        text = _sound(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        text = sound(value if isinstance(value, str) else msgspec.json.encode(value).decode())
         if 0 < len(name) <= ATTRIBUTE_CHARACTERS_MAX and len(text) <= ATTRIBUTE_CHARACTERS_MAX:
-            kept[_sound(name)] = text
+            kept[sound(name)] = text
     return kept, len(given) - len(kept)
-
-
-def _sound(text: str) -> str:
-    """Text that PostgreSQL can hold: a local function may answer with any."""
-    return text.replace("\x00", "").encode(errors="replace").decode()

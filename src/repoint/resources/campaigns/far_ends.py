@@ -68,7 +68,7 @@ async def faults_of(server: Server, document: Mapping[str, Any]) -> list[str]:
 def _all_uris(document: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
     """A campaign's far ends that can be probed, by the member that names them."""
     hook = hook_of(document, defaults)
-    if not hook or is_url(hook):
+    if not hook or is_url(hook) or all(is_in_app(one) for one in treatments_of(document)):
         return _uris(document)
     member = "Hook.LambdaFunctionName" if document.get("Hook") else "Hook: the application's CampaignHook"
     return {member: hook, **_uris(document)}

@@ -20,7 +20,15 @@ from repoint.db import Connection
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot, store
-from repoint.resources.campaigns.audience import Ledger, Wave, condition_of, content_of, ledger_of, selection_of
+from repoint.resources.campaigns.audience import (
+    Ledger,
+    Wave,
+    condition_of,
+    content_of,
+    facts_of,
+    ledger_of,
+    selection_of,
+)
 from repoint.resources.campaigns.contents import TEMPLATE_TYPES
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.matching import matches
@@ -205,11 +213,16 @@ async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -
                ON CONFLICT (activity_id) DO NOTHING""",
             [ledger_id, one.campaign.app_id, Jsonb(content), call.now()],
         )
-        await connection.execute(
+        made = await connection.execute(
             """INSERT INTO campaign_ledger (ledger_id, activity_id, created_at) VALUES (%s, %s, %s)
                ON CONFLICT (ledger_id) DO NOTHING""",
             [ledger_id, activity_id, call.now()],
         )
+        if made.rowcount:
+            facts = facts_of(one.campaign, treatment, content, call.now())
+            await connection.execute(
+                "UPDATE campaign_activity SET facts = %s WHERE activity_id = %s", [Jsonb(facts), activity_id]
+            )
         found.append(ledger_of(ledger_id, content))
     return found
 
