@@ -31,7 +31,7 @@ def test_files_and_functions_stay_small(path):
 
 def allowed(path: Path, name: str) -> int:
     """A statement of SQL that is one thought stays one statement, however many columns it has."""
-    return 110 if (path.name, name) == ("merge.py", "_write") else FUNCTION_LINES_MAX
+    return 110 if (path.name, name) == ("merge.py", "_statement") else FUNCTION_LINES_MAX
 
 
 @pytest.mark.parametrize("path", each_source(), ids=lambda path: str(path.relative_to(ROOT)))

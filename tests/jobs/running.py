@@ -38,12 +38,15 @@ def run_export(client, app_id, url="s3://tests/out/", **more):
     """An export, when it has ended."""
     wanted = {"S3UrlPrefix": url, "RoleArn": ROLE} | more
     job_id = client.create_export_job(ApplicationId=app_id, ExportJobRequest=wanted)["ExportJobResponse"]["Id"]
+    return finished_export(client, app_id, job_id)
 
+
+def finished_export(client, app_id, job_id, *, seconds=30):
     def ended():
         job = client.get_export_job(ApplicationId=app_id, JobId=job_id)["ExportJobResponse"]
         return job if "CompletionDate" in job else None
 
-    return eventually(ended, seconds=30)
+    return eventually(ended, seconds=seconds)
 
 
 def exported(server, job, *, bucket="tests", folder="out"):

@@ -4,7 +4,9 @@ A bucket is a folder under DATA_DIR/buckets unless a setting says otherwise: `NA
 all that are not named. URLs are s3:, gs:, az: and file:; `s3:` alone keeps the bucket's own name.
 """
 
+import asyncio
 import contextlib
+import glob
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -200,6 +202,16 @@ class Storage:
         with _faults(place), contextlib.suppress(FileNotFoundError):
             await obstore.delete_async(self._store(place.bucket), place.key)
 
+    async def forget_unfinished(self, place: Place) -> None:
+        """Remove what killed writers left of objects whose keys begin so, where the store is a folder.
+
+        There it is a file named KEY#NUMBER, which `find` does not show; other stores keep it where nobody sees it.
+        """
+        store = self._store(place.bucket)
+        if isinstance(store, LocalStore):
+            path = Path(str(store.prefix)) / place.key
+            await asyncio.to_thread(_unlink_all, path.parent, f"{glob.escape(path.name)}*#*")
+
 
 @contextlib.contextmanager
 def _faults(place: Place) -> Iterator[None]:
@@ -214,6 +226,11 @@ def _faults(place: Place) -> Iterator[None]:
         permanent = type(error).__name__ in PERMANENT or any(sign in str(error) for sign in PERMANENT)
         text = "it has changed since" if type(error).__name__ == "PreconditionError" else str(error).split("\n", 1)[0]
         raise StorageError(f"{place.url}: {text[:500]}", is_permanent=permanent) from None
+
+
+def _unlink_all(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)
 
 
 def _local(folder: Path) -> ObjectStore:

@@ -42,6 +42,8 @@ async def export(server: Server, bulk: BulkDatabase, storage: Storage, job: stor
     place = parse_url(job.definition["S3UrlPrefix"])
     folder = place.key if not place.key or place.key.endswith("/") else f"{place.key}/"
     prefix = Place(place.bucket, f"{folder}{job.job_id}_part-")
+    await storage.forget_unfinished(prefix)
+    await _forget_parts(storage, prefix, first=0)
     try:
         async with bulk.connection() as connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -54,7 +56,7 @@ async def export(server: Server, bulk: BulkDatabase, storage: Storage, job: stor
     except _StoppingError:
         await server.db.atomically(lambda one: queue.defer(one, "export", [{"job_id": job.job_id}]))
         return
-    await _forget_older_parts(storage, prefix, parts)
+    await _forget_parts(storage, prefix, first=parts)
 
     async def finish(one: Connection) -> None:
         await store.set_export_progress(one, job.job_id, rows=rows, parts=parts, is_complete=True)
@@ -152,9 +154,9 @@ def _finish(packer: "zlib._Compress", block: bytes) -> bytes:
     return packer.compress(block) + packer.flush()
 
 
-async def _forget_older_parts(storage: Storage, prefix: Place, parts: int) -> None:
-    """What an attempt before this one wrote beyond this one's last part."""
+async def _forget_parts(storage: Storage, prefix: Place, *, first: int) -> None:
+    """Remove parts, from this number on: they are of another attempt, and of another moment."""
     for one in await storage.find(Place(prefix.bucket, prefix.key)):
         number = one.key.removeprefix(prefix.key).removesuffix(".gz")
-        if number.isdigit() and int(number) >= parts:
+        if number.isdigit() and int(number) >= first:
             await storage.delete(Place(prefix.bucket, one.key))
