@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "javascript"
 SCRIPT = """
 import { PinpointClient, CreateAppCommand, CreateEmailTemplateCommand, SendMessagesCommand, GetAppCommand,
-  TagResourceCommand, ListTagsForResourceCommand } from "@aws-sdk/client-pinpoint";
+  TagResourceCommand, ListTagsForResourceCommand, PutEventsCommand } from "@aws-sdk/client-pinpoint";
 const client = new PinpointClient({});
 const created = await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: "FromNode" } }));
 const app = created.ApplicationResponse;
@@ -23,9 +23,15 @@ const sent = await client.send(new SendMessagesCommand({ ApplicationId: app.Id, 
   TemplateConfiguration: { EmailTemplate: { Name: "FromNode" + app.Id } } } }));
 await client.send(new TagResourceCommand({ ResourceArn: app.Arn, TagsModel: { tags: { from: "node" } } }));
 const tags = (await client.send(new ListTagsForResourceCommand({ ResourceArn: app.Arn }))).TagsModel.tags;
+const put = await client.send(new PutEventsCommand({ ApplicationId: app.Id, EventsRequest: { BatchItem: { "web-1": {
+  Endpoint: { ChannelType: "EMAIL", Address: "web@example.com", Attributes: { plan: ["gold"] } }, Events: { one: {
+    EventType: "page.view", Timestamp: new Date().toISOString(), Attributes: { path: "/" }, Metrics: { seconds: 1.5 },
+    Session: { Id: "s", StartTimestamp: new Date().toISOString() } } } } } } }));
+const event = put.EventsResponse.Results["web-1"].EventsItemResponse.one.StatusCode;
 let error = "";
 try { await client.send(new GetAppCommand({ ApplicationId: "none" })); } catch (caught) { error = caught.name; }
-console.log(JSON.stringify({ status: sent.MessageResponse.Result["node@example.com"].DeliveryStatus, tags, error }));
+const status = sent.MessageResponse.Result["node@example.com"].DeliveryStatus;
+console.log(JSON.stringify({ status, tags, event, error }));
 """
 
 
@@ -51,5 +57,10 @@ def test_the_javascript_sdk_sends_from_a_template(server, sdk):
     assert done.returncode == 0, done.stderr
     (received,) = server.get("/inbox/api/wait?recipient=node%40example.com&timeout=15")["messages"]
 
-    assert json.loads(done.stdout) == {"status": "SUCCESSFUL", "tags": {"from": "node"}, "error": "NotFoundException"}
+    assert json.loads(done.stdout) == {
+        "status": "SUCCESSFUL",
+        "tags": {"from": "node"},
+        "event": 202,
+        "error": "NotFoundException",
+    }
     assert received["subject"] == "Hello Nora"

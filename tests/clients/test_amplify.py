@@ -1,0 +1,84 @@
+"""AWS Amplify's analytics for JavaScript, unmodified: its endpoint, its events, its session arrive as it sends them.
+
+Amplify has AWS's address built in, so the requests it has signed for that are led here.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.events.conftest import logged  # noqa: F401 - a fixture
+
+FOLDER = Path(__file__).parents[2] / "build" / "amplify"
+SCRIPT = """
+import http from "node:http";
+const sent = [], server = process.env.AWS_ENDPOINT_URL_PINPOINT;
+globalThis.fetch = (url, init) => new Promise((resolve, reject) => {
+  const { host, pathname, search } = new URL(url);
+  const asking = http.request(server + pathname + search, { method: init.method, headers: { ...init.headers, host } });
+  asking.on("error", reject).on("response", async (answer) => {
+    const text = Buffer.concat(await answer.toArray()).toString();
+    sent.push([answer.statusCode, JSON.parse(init.body), JSON.parse(text)]);
+    resolve(new Response(text, { status: answer.statusCode, headers: { "content-type": "application/json" } }));
+  });
+  asking.end(init.body);
+});
+const { record, updateEndpoint } = await import("@aws-amplify/core/internals/providers/pinpoint");
+const common = { appId: process.argv[2], category: "Analytics", region: "us-east-1", identityId: "us-east-1:nora",
+  userAgentValue: "aws-amplify/6", credentials: { accessKeyId: process.env.AWS_ACCESS_KEY_ID,
+  secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY }, flushInterval: 20 };
+await updateEndpoint({ ...common, userProfile: { email: "nora@example.com", plan: "gold", metrics: { age: 30 },
+  customProperties: { hobbies: ["chess"] }, demographic: { locale: "de_AT" }, location: { city: "Graz" } } });
+for (const event of [{ name: "_session.start" }, { name: "album.visit", attributes: { genre: "", artist: "Zoë" },
+  metrics: { minutes: 2.5 } }, { name: "album.leave", attributes: {}, metrics: {} }, { name: "_session.stop" }])
+  await record({ ...common, event });
+const answered = () => sent.flatMap(([, , answer]) => Object.values(answer.Results ?? {}))
+  .flatMap((result) => Object.keys(result.EventsItemResponse)).length;
+for (let looked = 0; answered() < 4 && looked < 500; looked++) await new Promise((go) => setTimeout(go, 20));
+console.log(JSON.stringify(sent));
+process.exit(0);
+"""
+
+
+@pytest.fixture(scope="module")
+def amplify():
+    """A folder with Amplify installed."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("Node.js is not on this machine")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if not (FOLDER / "node_modules" / "@aws-amplify" / "core").exists():
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "@aws-amplify/core@6"]
+        installed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=240)
+        if installed.returncode:
+            pytest.skip(f"the npm registry is out of reach: {installed.stderr[-200:]}")
+    return FOLDER
+
+
+def test_what_amplify_sends_is_taken(server, app_id, logged, amplify):  # noqa: F811 - the fixture
+    (amplify / "report.mjs").write_text(SCRIPT)
+    command = ["node", "report.mjs", app_id]
+    done = subprocess.run(command, cwd=amplify, env=server.environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    records = logged()
+
+    assert {status for status, _, _ in answers} == {202}
+    results = [result for _, _, answer in answers for result in answer.get("Results", {}).values()]
+    assert {event["StatusCode"] for result in results for event in result["EventsItemResponse"].values()} == {202}
+    assert [record["event_type"] for record in records] == [
+        "_session.start",
+        "album.visit",
+        "album.leave",
+        "_session.stop",
+    ]
+    assert (records[1]["attributes"], records[1]["metrics"]) == ({"genre": "", "artist": "Zoë"}, {"minutes": 2.5})
+    assert len({record["session"]["session_id"] for record in records}) == 1
+    assert "stop_timestamp" in records[3]["session"]
+    [endpoint] = {record["client"]["client_id"] for record in records}
+    stored = server.client().get_endpoint(ApplicationId=app_id, EndpointId=endpoint)["EndpointResponse"]
+    assert stored["Attributes"] == {"email": ["nora@example.com"], "plan": ["gold"], "hobbies": ["chess"]}
+    assert (stored["User"]["UserId"], stored["Demographic"]["Locale"]) == ("us-east-1:nora", "de_AT")
+    assert (stored["Location"]["City"], stored["Metrics"]) == ("Graz", {"age": 30.0})
