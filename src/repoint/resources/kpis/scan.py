@@ -1,6 +1,6 @@
 """Questions to the log that read much of it: they need other plans than looking up a few rows by key does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -23,7 +23,9 @@ class Range:
     end: datetime
 
 
-async def scan(db: Database, query: LiteralString | sql.Composed, parameters: Mapping[str, Any]) -> list[TupleRow]:
+async def scan(
+    db: Database, query: LiteralString | sql.Composed, parameters: Mapping[str, Any] | Sequence[Any]
+) -> list[TupleRow]:
     """A query's rows, planned for its values, with tables read as they lie."""
     async with db.transaction() as connection:
         await connection.execute(

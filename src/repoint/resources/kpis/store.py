@@ -5,6 +5,7 @@ from datetime import datetime
 
 from repoint.db import Database
 from repoint.resources.kpis.definitions import Kpi
+from repoint.resources.kpis.scan import scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,20 @@ async def sums_by_group(
     """Each group's measures; one group of no name when the KPI is not grouped. Hours touched by the range count."""
     parameters = [kpi.group, app_id, list(kpi.measures), start, end, scope.kind, scope.campaign_id, scope.kind]
     if kpi.distinct:
-        rows = await db.fetch_all(
-            """SELECT CASE %s WHEN 'Date' THEN to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD')
-                              WHEN 'CampaignId' THEN campaign_id WHEN 'CampaignActivityId' THEN campaign_activity_id
-                              ELSE '' END AS grp, count(DISTINCT endpoint_id)
-               FROM metric_endpoint
-               WHERE app_id = %s AND measure = ANY(%s)
-                 AND hour BETWEEN date_trunc('hour', %s::timestamptz) AND %s
-                 AND CASE %s WHEN 'campaign' THEN campaign_id = %s WHEN 'campaigns' THEN campaign_id <> ''
-                             ELSE campaign_id = '' AND %s = 'transactional' END
-               GROUP BY 1 ORDER BY 1""",
-            parameters,
+        rows = await scan(
+            db,
+            """SELECT coalesce(day::text, name) AS grp, count(*) FROM (
+                   SELECT DISTINCT endpoint_id,
+                          CASE %s WHEN 'Date' THEN (hour AT TIME ZONE 'UTC')::date END AS day,
+                          CASE %s WHEN 'CampaignId' THEN campaign_id
+                                  WHEN 'CampaignActivityId' THEN campaign_activity_id ELSE '' END AS name
+                   FROM metric_endpoint
+                   WHERE app_id = %s AND measure = ANY(%s)
+                     AND hour BETWEEN date_trunc('hour', %s::timestamptz) AND %s
+                     AND CASE %s WHEN 'campaign' THEN campaign_id = %s WHEN 'campaigns' THEN campaign_id <> ''
+                                 ELSE campaign_id = '' AND %s = 'transactional' END) AS different
+               GROUP BY day, name ORDER BY day, name""",
+            [kpi.group, *parameters],
         )
         return {group: {"distinct": float(count)} for group, count in rows}
     rows = await db.fetch_all(
