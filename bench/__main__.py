@@ -6,7 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import api, campaign_email, campaigns, events, idle, imports, kpis, rendering, segments, smtp, tracking
+from bench import (
+    api,
+    campaign_email,
+    campaigns,
+    events,
+    idle,
+    imports,
+    kpis,
+    rendering,
+    segments,
+    smtp,
+    streams,
+    tracking,
+)
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "ready": api.ready,
@@ -24,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "campaign": campaigns.run,
     "imports": imports.imports,
     "kpis": kpis.run,
+    "streams": streams.run,
 }
 
 

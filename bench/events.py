@@ -1,4 +1,4 @@
-"""PutEvents, signed and durable, against AWS's account quota; the log's writer against raw COPY; a stream to a file."""
+"""PutEvents, signed and durable, against AWS's account quota; the log's writer against raw COPY."""
 
 import asyncio
 import json
@@ -101,37 +101,20 @@ async def appended(dsn: str, app: str, now: datetime) -> float:
 
 
 def log() -> list[dict[str, Any]]:
-    """The log's writer in batches, each committed; and a stream that forwards what COPY has put there."""
+    """The log's writer in batches, each committed."""
     with server() as (_, _, _, client):
         app = client.create_app(CreateApplicationRequest={"Name": "Bench"})["ApplicationResponse"]["Id"]
-        arn = "arn:aws:kinesis:us-east-1:123456789012:stream/bench"
-        given = {"DestinationStreamArn": arn, "RoleArn": "arn:aws:iam::1:role/r"}
         dsn = f"host={newest_database()} user=postgres dbname=postgres"
         now = datetime.now(UTC)
         with psycopg.connect(dsn) as connection:
             ours = asyncio.run(appended(dsn, app, now))
             raw = copy(connection, "event", app, now)
-            client.put_event_stream(ApplicationId=app, WriteEventStream=given)
-            copy(connection, "event", app, now)
-            started = time.perf_counter()
-            while forwarded(connection, app) < LOGGED:
-                time.sleep(0.02)
-            streamed = LOGGED / (time.perf_counter() - started)
-        return [
-            figure("Log, batches of 500", ours, "raw COPY into the same table, one commit", raw),
-            figure("Event stream to a file", streamed, "AWS's quota of requests, one event each", 7000),
-        ]
+        return [figure("Log, batches of 500", ours, "raw COPY into the same table, one commit", raw)]
 
 
 def newest_database() -> Path:
     """The socket's folder of the server that was started last."""
     return max(Path(tempfile.gettempdir()).glob("repoint-bench-*/data/postgres"), key=lambda path: path.stat().st_ctime)
-
-
-def forwarded(connection: psycopg.Connection[Any], app: str) -> int:
-    row = connection.execute("SELECT forwarded FROM event_stream WHERE app_id = %s", [app]).fetchone()
-    connection.commit()
-    return int(row[0]) if row else 0
 
 
 def figure(name: str, value: float, reference: str, reference_value: float) -> dict[str, Any]:
