@@ -20,14 +20,17 @@ ACCOUNT = "123456789012"
 class FarEnd:
     """An HTTP server on a free port of 127.0.0.1; with a certificate's file it speaks TLS.
 
-    `answers` are functions by path, each from a payload to a status and a body; `calls` are the payloads, by path.
+    `answers` are functions by path, each from a payload to a status and a body; `calls` are the payloads,
+    by path, and `requests` the headers and bodies of all.
     """
 
     def __init__(self, certificate=None):
         self.answers, self.calls, self.headers, self.lock = {}, {}, {}, threading.Lock()
+        self.requests = []
         self.held = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # callers hang up on who is slow
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -80,6 +83,7 @@ class FarEnd:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
+                far_end.requests.append((self.headers, body))
                 if self.path.startswith("/2015-03-31/functions/"):
                     name = urllib.parse.unquote(self.path.split("/")[3])
                     self.reply(*far_end.invoke(name, self.headers["x-amz-invocation-type"], body))

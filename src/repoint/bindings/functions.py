@@ -44,13 +44,19 @@ class AnswerError(FunctionError):
 
 
 class Functions:
-    """Calls functions by ARN or name, as they are bound, and webhooks by their https:// URL."""
+    """Calls functions by ARN or name, as they are bound, and webhooks by their https:// URL.
 
-    def __init__(self, db: Database, seal: Seal, clock: Clock, *, api_url: str = "") -> None:
+    `seconds` is how long any of them may take; `api_url` is where local functions find this server's API.
+    """
+
+    def __init__(
+        self, db: Database, seal: Seal, clock: Clock, *, api_url: str = "", seconds: float = INVOKE_SECONDS
+    ) -> None:
         self._db = db
         self._seal = seal
         self._api_url = api_url
-        self._webhooks = Webhooks(clock)
+        self._seconds = seconds
+        self._webhooks = Webhooks(clock, seconds=seconds)
         self._threads = ThreadPoolExecutor(LAMBDA_CALLS_MAX, thread_name_prefix="lambda")
         self._making = threading.Lock()
         self._clients: dict[str, Any] = {}
@@ -60,7 +66,7 @@ class Functions:
         """The far end's answer to a payload; None when it is empty.
 
         Raises:
-            FunctionError: when nothing is bound to the name, or the function fails or takes longer than 15 seconds.
+            FunctionError: when nothing is bound to the name, or the function fails or takes too long.
             AnswerError: when it answers something else than JSON.
         """
         if is_url(uri):
@@ -70,7 +76,7 @@ class Functions:
             return await self._post(binding.arn, binding.target, payload, binding.secret)
         if binding.kind == "python":
             try:
-                return await self._local_function(binding).invoke(payload)
+                return await self._local_function(binding).invoke(payload, seconds=self._seconds)
             except LocalFailure as failure:
                 raise FunctionError(f"{binding.arn}: {failure}") from failure
         return await self._call_lambda(binding, payload)
@@ -159,10 +165,10 @@ class Functions:
         loop = asyncio.get_running_loop()
         calling = loop.run_in_executor(self._threads, self._invoke_lambda, binding, body, invocation_type)
         try:
-            async with asyncio.timeout(INVOKE_SECONDS + CONNECT_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 answer, content = await calling
         except TimeoutError:
-            raise FunctionError(f"{binding.arn}: no answer within {INVOKE_SECONDS:.0f} seconds") from None
+            raise FunctionError(f"{binding.arn}: no answer within {self._seconds:g} seconds") from None
         except (BotoCoreError, ClientError) as error:
             raise FunctionError(f"{binding.arn}: {error}") from error
         if answer.get("FunctionError"):
@@ -179,7 +185,7 @@ class Functions:
             if region not in self._clients:
                 config = Config(
                     connect_timeout=CONNECT_SECONDS,
-                    read_timeout=INVOKE_SECONDS,
+                    read_timeout=self._seconds,
                     retries={"total_max_attempts": 1},
                     max_pool_connections=LAMBDA_CALLS_MAX,
                 )

@@ -12,7 +12,6 @@ import msgspec
 from repoint.bindings.local import PAYLOAD_BYTES_MAX
 from repoint.clock import Clock
 
-ANSWER_SECONDS: Final = 15.0
 HANDSHAKE_SECONDS: Final = 5.0
 ACCOUNT_HEADER: Final = "x-amz-pinpoint-accountid"
 
@@ -24,8 +23,9 @@ class WebhookError(Exception):
 class Webhooks:
     """Posts documents. However many URLs hang, the others are not held up: connections are not rationed."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, seconds: float) -> None:
         self._clock = clock
+        self._seconds = seconds
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self._http = httpx.AsyncClient(timeout=None, limits=limits)  # noqa: S113 - every use is under a timeout of ours
 
@@ -36,7 +36,7 @@ class Webhooks:
         `X-Repoint-Timestamp` (seconds since 1970), a full stop and the body.
 
         Raises:
-            WebhookError: when there is no answer within 15 seconds, or it is not 2xx, or larger than 6 MB.
+            WebhookError: when there is no answer within the time limit, or it is not 2xx, or larger than 6 MB.
         """
         body = msgspec.json.encode(payload)
         headers = {"content-type": "application/json"}
@@ -45,10 +45,10 @@ class Webhooks:
             signature = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
             headers |= {"x-repoint-timestamp": stamp, "x-repoint-signature": f"sha256={signature}"}
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await self._post(url, body, headers)
         except TimeoutError:
-            raise WebhookError(f"{shown(url)}: no answer within {ANSWER_SECONDS:.0f} seconds") from None
+            raise WebhookError(f"{shown(url)}: no answer within {self._seconds:g} seconds") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebhookError(f"{shown(url)}: {str(error) or type(error).__name__}") from error
 
@@ -73,7 +73,7 @@ class Webhooks:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 return (await self._http.head(url)).headers
         except TimeoutError:
-            raise WebhookError(f"{shown(url)}: no answer within {HANDSHAKE_SECONDS:.0f} seconds") from None
+            raise WebhookError(f"{shown(url)}: no answer within {HANDSHAKE_SECONDS:g} seconds") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebhookError(f"{shown(url)}: {str(error) or type(error).__name__}") from error
 
