@@ -110,7 +110,8 @@ def test_endpoints_of_the_types_named_are_delivered_to_whatever_their_own_channe
     assert app.received() == []
     assert Counter(one["delivery_type"] for one in sends(app).values()) == {"CUSTOM": 2}
     assert (
-        app.ask("SELECT event_type FROM event WHERE app_id = %s AND event_type NOT LIKE '_campaign%%'", [app.id]) == []
+        app.ask("SELECT event_type FROM logged_event WHERE app_id = %s AND event_type NOT LIKE '_campaign%%'", [app.id])
+        == []
     )
 
 

@@ -81,7 +81,7 @@ def send_events(row: Leased, plan: Plan, outcome: Outcome, client_context: str, 
 
 
 def _send_status(outcome: Outcome) -> str:
-    if isinstance(outcome, CalledOutcome) and outcome.send_status:
+    if outcome.send_status:
         return outcome.send_status
     if outcome.is_stopped and outcome.status_message in REASONS:
         return outcome.status_message

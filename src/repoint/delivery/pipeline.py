@@ -27,6 +27,7 @@ from repoint.delivery.provider import (
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages.content import Content
+from repoint.resources.messages.recipients import CONFIGURED_TYPES
 from repoint.resources.messages.sizes import fault_of
 from repoint.resources.suppression import Suppressed
 from repoint.work.outbox import Leased
@@ -117,11 +118,13 @@ def stop_if_app_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 
 def stop_if_channel_is_disabled(_: Workshop, delivery: Delivery) -> Outcome | None:
-    """A channel turned off since stops what waits, but for direct email (Pinpoint's console guide)."""
-    channel = delivery.plan.channel
-    if channel is not None and not channel.is_enabled and delivery.plan.channel_type != "EMAIL":
-        return failed(400, f"The {delivery.plan.channel_type} channel is not enabled for this application")
-    return None
+    """A channel that is not set up, or was turned off since, but for direct email (Pinpoint's console guide)."""
+    channel, channel_type = delivery.plan.channel, delivery.plan.channel_type
+    is_on = channel_type not in CONFIGURED_TYPES if channel is None else channel.is_enabled
+    if is_on or channel_type == "EMAIL":
+        return None
+    outcome = failed(400, f"The {channel_type} channel is not enabled for this application")
+    return replace(outcome, send_status="UNSUPPORTED_CHANNEL")
 
 
 def stop_if_endpoint_is_gone(_: Workshop, delivery: Delivery) -> Outcome | None:

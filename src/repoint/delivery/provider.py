@@ -27,6 +27,7 @@ class Outcome:
     status_message: str
     provider_message_id: str = ""
     is_stopped: bool = False  # on purpose, by a rule of ours or of the recipient's: no failure
+    send_status: str = ""  # a campaign's event's campaign_send_status, where it does not follow from the status
     is_told_later: bool = False  # taken; the far end reports by itself when the recipient's server has it
 
     @property
@@ -37,13 +38,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class CalledOutcome(Outcome):
-    """What a function or webhook said of one endpoint: attributes for its event, and nothing to try again.
-
-    `send_status` is the event's campaign_send_status, where it does not follow from the status.
-    """
+    """What a function or webhook said of one endpoint: attributes for its event, and nothing to try again."""
 
     event_attributes: Mapping[str, str] = field(default_factory=dict)
-    send_status: str = ""
 
     @property
     def is_retryable(self) -> bool:
