@@ -7,9 +7,9 @@ import pytest
 from tests.campaigns.conftest import App, iso
 from tests.campaigns.far_end import function_arn, put_custom, reply, sends, through
 from tests.campaigns.test_commands import as_json
-from tests.campaigns.test_kill import kill_all
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
+from tests.simulation.test_kill import kill_all
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_CHANNEL
 
@@ -248,7 +248,7 @@ def test_a_killed_worker_leaves_nobody_out(tmp_path, far_end):
     with far_end.hold("/killed"):
         campaign = app.campaign(**through(url))
         eventually(lambda: len(far_end.called("/killed")) == 4)
-        kill_all(server)
+        kill_all(server, with_database=False)
     server = start_server(tmp_path / "data", *arguments, keys=(server.access_key_id, server.secret_access_key))
     app.server, app.client = server, server.client()
     [activity] = app.finished(campaign)
