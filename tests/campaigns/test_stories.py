@@ -5,7 +5,12 @@ from datetime import timedelta
 import pytest
 
 from repoint.clock import iso8601
+from repoint.config import Settings
+from repoint.delivery.courier import Courier
+from repoint.delivery.returns import return_paths
+from repoint.metrics import Metrics
 from repoint.wire.exceptions import BadRequestException
+from repoint.work import outbox, slices
 from tests.campaigns.world import EMAIL
 
 PING = {
@@ -231,3 +236,49 @@ def test_an_application_has_25_campaigns_that_answer_events_and_no_more(tell, fr
         return await world.status(await open_one(world))
 
     assert tell(story) == "SCHEDULED"
+
+
+@pytest.mark.parametrize("limits", [{}, {"MessagesPerSecond": 1}], ids=["as a slice", "message by message"])
+def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(tell, limits):
+    """A worker that the database was away from for longer than a lease may still be at work when it is back."""
+
+    async def story(world):
+        for name in ("ann", "bob"):
+            await world.put(name)
+        made = await world.campaign(Schedule={"StartTime": "IMMEDIATE"}, Limits=limits)
+        await world.schedule()
+        await world.wait(seconds=2)
+        async with world.process() as server:
+            couriers = [courier_of(world, server) for _ in range(2)]
+            if limits:
+                one = await slices.claim(server.db, world.now, lease_seconds=1)
+                await server.db.atomically(lambda connection: slices.scatter(connection, one, world.now))
+            batches = []
+            for courier in couriers:
+                batches.append(await claimed(courier, server, world.now, is_slice=not limits))
+                await world.wait(seconds=2)
+            for deliver in batches:
+                await deliver()
+        await world.run()
+        told = await world.ask("SELECT count(*) FROM logged_event WHERE event_type = '_campaign.send'")
+        return told, await world.received(), (await world.activities(made))[0]["SuccessfulEndpointCount"]
+
+    told, received, count = tell(story)
+
+    assert (told, count) == ([(2,)], 2)
+    assert len(received) > 2  # what cannot be helped: both have sent
+
+
+def courier_of(world, server):
+    settings = Settings()
+    return Courier(server, world.providers(), Metrics(), return_paths(server.seal, settings), missing_fails=False)
+
+
+async def claimed(courier, server, now, *, is_slice):
+    """What a worker has taken, up to the wire; call it to go on."""
+    if not is_slice:
+        batch = await outbox.claim(server.db, now, 10, lease_seconds=1)
+        return lambda: courier.deliver(batch)
+    one = await slices.claim(server.db, now, lease_seconds=1)
+    deliveries = await courier.prepare_slice(one)
+    return lambda: courier.deliver_slice(one, deliveries)

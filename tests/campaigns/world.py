@@ -148,14 +148,19 @@ class World:
             if not await db.atomically(lambda connection, one=waiting: answer_events(self.server, connection, one)):
                 return
 
+    def providers(self):
+        """Who carries mail: connections of one's own to the relay."""
+        return Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None, None)
+
     async def work(self, *, dies_after=None):
         """A worker is started, delivers what is due, and stops; or dies when the relay has taken so many mails."""
         stopping, died = asyncio.Event(), asyncio.Event()
+        self.relay.collect()
         self.relay.server.messages = Mails(dies_after, died)
         async with self.process() as server:
             before = asyncio.all_tasks()
             settings = Settings(lease_seconds=LEASE_SECONDS)
-            providers = Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None, None)
+            providers = self.providers()
             worker = Worker(server, providers, settings, Metrics(), return_paths(server.seal, settings))
             running = asyncio.create_task(worker.run(lambda: None, stopping))
             await self._until_idle(died)

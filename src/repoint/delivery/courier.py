@@ -25,7 +25,7 @@ from repoint.resources.endpoints import store as endpoints
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages import store as messages
 from repoint.resources.suppression import Suppressed
-from repoint.work import slices
+from repoint.work import outbox, slices
 from repoint.work.outbox import Leased
 from repoint.work.slices import Slice
 
@@ -131,17 +131,21 @@ class Courier:
         await pipeline.send(self._providers, deliveries)
 
     async def _record(self, deliveries: Sequence[Delivery], one: Slice | None = None) -> None:
-        """All in one transaction, and then in the metrics."""
+        """All that is still ours in one transaction, and then in the metrics."""
         now = self._clock()
 
-        async def write(connection: Connection) -> None:
-            await record(connection, deliveries, now)
-            if one is not None:
-                await slices.remove(connection, one)
+        async def write(connection: Connection) -> Sequence[Delivery]:
+            if one is None:
+                held = await outbox.hold(connection, [delivery.row for delivery in deliveries])
+                ours: Sequence[Delivery] = [delivery for delivery in deliveries if delivery.row.outbox_id in held]
+            else:
+                ours = deliveries if await slices.remove(connection, one) else ()
+            await record(connection, ours, now)
+            return ours
 
-        await self._db.atomically(write)
+        recorded = await self._db.atomically(write)
         counts: dict[tuple[str, str], int] = {}
-        for delivery in deliveries:
+        for delivery in recorded:
             assert delivery.outcome is not None
             key = (delivery.plan.channel_type, delivery.outcome.status.value)
             counts[key] = counts.get(key, 0) + 1

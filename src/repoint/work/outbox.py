@@ -69,6 +69,20 @@ async def extend(db: Database, outbox_ids: Sequence[int], now: datetime, *, leas
     )
 
 
+async def hold(connection: Connection, leased: Sequence[Leased]) -> set[int]:
+    """Which of these rows are still ours, by outbox_id, locked for the transaction that says what became of them.
+
+    Of the others the lease ran out and somebody else has taken them, or this very transaction has committed before and
+    the answer was lost.
+    """
+    cursor = await connection.execute(
+        """SELECT outbox_id FROM outbox JOIN unnest(%s::bigint[], %s::int[]) AS leased (outbox_id, attempts)
+             USING (outbox_id, attempts) FOR UPDATE OF outbox""",
+        [[row.outbox_id for row in leased], [row.attempts for row in leased]],
+    )
+    return {outbox_id for (outbox_id,) in await cursor.fetchall()}
+
+
 async def settle(connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
     """Record outcomes: final ones leave the outbox for the ledger, the others are due again later.
 

@@ -86,22 +86,29 @@ async def claim_called(
 
 
 async def extend(db: Database, one: Slice, now: datetime, *, lease_seconds: float) -> None:
-    """Keep a lease that is still being worked on."""
+    """Keep a lease that is still being worked on, if nobody else has taken the slice since."""
     await db.execute(
-        "UPDATE outbox_slice SET due_at = %s WHERE slice_id = %s",
-        [now + timedelta(seconds=lease_seconds), one.slice_id],
+        "UPDATE outbox_slice SET due_at = %s WHERE slice_id = %s AND attempts = %s",
+        [now + timedelta(seconds=lease_seconds), one.slice_id, one.attempts],
     )
 
 
-async def remove(connection: Connection, one: Slice) -> None:
-    """The slice is done with, in the transaction that says what became of its messages."""
-    await connection.execute("DELETE FROM outbox_slice WHERE slice_id = %s", [one.slice_id])
+async def remove(connection: Connection, one: Slice) -> bool:
+    """The slice is done with, in the transaction that says what became of its messages.
+
+    False when it is not ours any more: its lease ran out and somebody else has taken it, or this very transaction has
+    committed before and the answer was lost. Then there is nothing to say.
+    """
+    cursor = await connection.execute(
+        "DELETE FROM outbox_slice WHERE slice_id = %s AND attempts = %s", [one.slice_id, one.attempts]
+    )
+    return cursor.rowcount > 0
 
 
 async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
     """Put what is left of a slice into the outbox, message by message: one of them spoils the others."""
     await connection.execute(
-        """WITH gone AS (DELETE FROM outbox_slice WHERE slice_id = %s RETURNING slice_id)
+        """WITH gone AS (DELETE FROM outbox_slice WHERE slice_id = %s AND attempts = %s RETURNING slice_id)
            INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
                due_at, expires_at)
            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
@@ -110,6 +117,7 @@ async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
            WHERE app_id = %s AND activity_id = %s AND endpoint_id BETWEEN %s AND %s AND state = 'ACCEPTED'""",
         [
             one.slice_id,
+            one.attempts,
             one.attempts,
             now,
             one.expires_at,
