@@ -318,13 +318,20 @@ async def _unsettled_users(connection: Connection, wanted: Upsert) -> tuple[list
         """SELECT user_id, count(*) FROM endpoint
            WHERE app_id = (SELECT %s::text)
              AND user_id = ANY(ARRAY(SELECT DISTINCT user_id FROM import_item WHERE user_id IS NOT NULL))
-           GROUP BY user_id HAVING count(*) > %s OR count(*) > 1
-             AND min(jsonb_hash_extended(user_attributes, 0)) <> max(jsonb_hash_extended(user_attributes, 0))""",
-        [wanted.app_id, ENDPOINTS_PER_USER_MAX],
+           GROUP BY user_id HAVING count(*) > 1""",
+        [wanted.app_id],
     )
     users = await cursor.fetchall()
+    if not users:  # mostly: each has one endpoint
+        return [], []
     full = [user_id for user_id, endpoints in users if endpoints > ENDPOINTS_PER_USER_MAX]
-    return full, [user_id for user_id, _ in users]
+    cursor = await connection.execute(
+        """SELECT user_id FROM endpoint WHERE app_id = (SELECT %s::text) AND user_id = ANY(%s)
+           GROUP BY user_id
+           HAVING min(jsonb_hash_extended(user_attributes, 0)) <> max(jsonb_hash_extended(user_attributes, 0))""",
+        [wanted.app_id, [user_id for user_id, _ in users]],
+    )
+    return full, [user_id for (user_id,) in await cursor.fetchall()]
 
 
 async def _lines_of_users(connection: Connection, users: Sequence[str]) -> list[int]:
