@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repoint.delivery.asking import AnswerFaultError, said_of
@@ -41,7 +41,10 @@ ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries
 MEMBERS = st.sampled_from([*SENT, "Recommendations", "UserAttributes", "UserId", "Latitude", "BodyOverride", "Title"])
 ENDPOINTS = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(MEMBERS, inner), max_leaves=12)
 
+LEISURELY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+
+@LEISURELY
 @given(ENDPOINTS | ANYTHING)
 def test_a_hooks_answer_is_an_endpoint_that_can_be_written_or_a_fault(said):
     try:
@@ -54,6 +57,7 @@ def test_a_hooks_answer_is_an_endpoint_that_can_be_written_or_a_fault(said):
     assert str(changed).encode()
 
 
+@LEISURELY
 @given(ENDPOINTS | ANYTHING)
 def test_a_transformers_answer_has_the_attributes_configured_or_is_a_fault(said):
     try:
@@ -93,6 +97,7 @@ def test_recommendations_are_found_wherever_they_are_put():
     assert recommendations_in(RECOMMENDER, SENT, answer) == {"Genre": "Comedy"}
 
 
+@LEISURELY
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5)), ANYTHING)
 def test_a_reply_is_about_endpoints_that_were_asked_about_or_a_fault(endpoints, reply):
     try:

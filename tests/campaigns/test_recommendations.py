@@ -37,12 +37,17 @@ def items(**found):
     return lambda payload: {name: found.get(name, []) for name in payload["Endpoints"]}
 
 
-def model(app, aws, answer):
-    """A model behind a function; returns its ARN and the function's path."""
-    uri, path = f"{PERSONALIZE}m-{app.id}", f"/model-{app.id}"
-    aws.serve(path, lambda payload: (200, json.dumps(answer(payload)).encode()))
-    bind(app.server, uri, aws.url + path)
-    return uri, path
+@pytest.fixture(scope="module")
+def model(calling, aws):
+    """A model behind a function: gets what it answers to a payload, returns its ARN and the function's path."""
+    uri, path = f"{PERSONALIZE}model", "/model"
+    bind(calling[0], uri, aws.url + path)
+
+    def serve(answer):
+        aws.serve(path, lambda payload: (200, json.dumps(answer(payload)).encode()))
+        return uri, path
+
+    return serve
 
 
 def recommender(app, uri, **given):
@@ -73,8 +78,8 @@ def failures(app):
     return dict(app.ask(query, [app.id]))
 
 
-def test_a_models_items_are_in_the_mail(app, aws):
-    uri, path = model(app, aws, items(Ann=["tea", "milk", "rum"], bob=[7, "x"]))
+def test_a_models_items_are_in_the_mail(app, aws, model):
+    uri, path = model(items(Ann=["tea", "milk", "rum"], bob=[7, "x"]))
     app.put("Ann", User={"UserId": "u1"})
     app.put("bob")
     body = "{{RecommendationItems.[0]}} {{RecommendationItems.[1]}} {{#each RecommendationItems}}<{{this}}>{{/each}}"
@@ -93,8 +98,8 @@ def test_a_models_items_are_in_the_mail(app, aws):
     assert payload["Endpoints"]["Ann"]["User"] == {"UserId": "u1", "UserAttributes": {}}
 
 
-def test_a_function_makes_more_of_the_items(app, aws, tmp_path):
-    uri, _ = model(app, aws, items(a=["1815", "2009", "1527", "1815"], b=["2009"]))
+def test_a_function_makes_more_of_the_items(app, model, tmp_path):
+    uri, _ = model(items(a=["1815", "2009", "1527", "1815"], b=["2009"]))
     (tmp_path / "titles.py").write_text(TRANSFORMER)
     bind(app.server, function_arn(f"titles-{app.id}"), f"python:{tmp_path}/titles.py")
     made = recommender(
@@ -118,8 +123,8 @@ def test_a_function_makes_more_of_the_items(app, aws, tmp_path):
     assert body_of(app, "b") == "Late Night (Drama), Late Night"
 
 
-def test_who_has_no_items_gets_the_templates_defaults(app, aws):
-    uri, _ = model(app, aws, lambda payload: {"one": ["tea"]})
+def test_who_has_no_items_gets_the_templates_defaults(app, model):
+    uri, _ = model(lambda payload: {"one": ["tea"]})
     app.put("none")
     app.put("one")
     defaults = json.dumps({"RecommendationItems.[0]": "our best", "RecommendationItems.[1]": "our second"})
@@ -153,8 +158,8 @@ def test_personalize_is_asked_user_by_user(app, aws):
     assert told["c"] == "RECOMMENDATION_FAILURE: the endpoint has no UserId, by which the model knows its users"
 
 
-def test_sms_and_push_have_recommendations_and_direct_messages_have_defaults(app, aws):
-    uri, path = model(app, aws, items(text=["tea"], push=["rum"]))
+def test_sms_and_push_have_recommendations_and_direct_messages_have_defaults(app, aws, model):
+    uri, path = model(items(text=["tea"], push=["rum"]))
     made = recommender(app, uri)
     phone = f"+1425{int(app.id[:6], 16) % 10**7:07}"
     app.client.update_gcm_channel(ApplicationId=app.id, GCMChannelRequest={"ApiKey": "k", "Enabled": True})
@@ -178,16 +183,16 @@ def test_sms_and_push_have_recommendations_and_direct_messages_have_defaults(app
     assert len(aws.called(path)) == 1
 
 
-def test_a_template_that_shows_no_items_asks_nobody(app, aws):
-    uri, path = model(app, aws, items())
+def test_a_template_that_shows_no_items_asks_nobody(app, aws, model):
+    uri, path = model(items())
     app.put("a")
     app.finished(app.campaign(**template(app, recommender(app, uri), "plain")))
 
     assert (body_of(app, "a"), aws.called(path)) == ("plain", [])
 
 
-def test_a_deleted_recommender_makes_messages_undeliverable(app, aws):
-    uri, _ = model(app, aws, items())
+def test_a_deleted_recommender_makes_messages_undeliverable(app, model):
+    uri, _ = model(items())
     made = recommender(app, uri)
     app.put("a")
     members = template(app, made, "{{RecommendationItems.[0]}}")
@@ -209,8 +214,8 @@ def test_a_deleted_recommender_makes_messages_undeliverable(app, aws):
         ({"a": [None]}, "items must be text"),
     ],
 )
-def test_a_model_that_answers_otherwise_has_failed(app, aws, answer, fault):
-    uri, _ = model(app, aws, lambda _: answer)
+def test_a_model_that_answers_otherwise_has_failed(app, model, answer, fault):
+    uri, _ = model(lambda _: answer)
     app.put("a")
     app.finished(app.campaign(**template(app, recommender(app, uri), "{{RecommendationItems.[0]}}")))
 
@@ -228,8 +233,8 @@ def test_a_model_nobody_has_bound_has_failed(app):
     assert "nothing is bound to" in failures(app)["a"]
 
 
-def test_preflight_calls_models_and_transformers_without_endpoints(app, aws):
-    uri, path = model(app, aws, items())
+def test_preflight_calls_models_and_transformers_without_endpoints(app, aws, model):
+    uri, path = model(items())
     arn = function_arn(f"t-{app.id}")
     aws.serve(arn, lambda payload: payload["Nobody"])
     bind(app.server, arn, "aws")

@@ -147,7 +147,7 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
         for fault in report.faults:
             click.echo(f"FAIL  {fault}")
         for domain in unsigned:
-            click.echo(f"NOTE  no DKIM key signs for {domain}: make one by `repoint dkim create {domain}`")
+            click.echo(f"NOTE  no DKIM key here signs for {domain}: make one by `repoint dkim create {domain}`")
     sys.exit(1 if report.faults or amiss else 0)
 
 

@@ -70,7 +70,7 @@ def changed_endpoint(endpoint: Endpoint, said: Any) -> Endpoint:
     given = _mapping("the endpoint", said)
     for member in FIXED:
         known = endpoint.address if member == "Address" else endpoint.channel_type
-        if given.get(member, known) != known:
+        if given.get(member) not in (None, known):
             raise AnswerFaultError(f"{member}: cannot be changed")
     user = _mapping("User", given.get("User") or {})
     return replace(
