@@ -21,6 +21,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\r\n]")
 BARE_NEWLINE = re.compile(rb"\r\n|\r|\n")
 ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 BAD_MAILBOX = re.compile(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]")
+PLAIN_MAILBOX = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+\Z")  # stands in a header as it is
 NAME_CHARACTERS_MAX = 60  # a longer one is encoded, which can be folded anywhere
 
 
@@ -252,6 +253,8 @@ def address_header(address: str, used: int = len("Reply-To: ")) -> bytes:
     Raises:
         HeaderError: when the address itself could be taken for something else.
     """
+    if PLAIN_MAILBOX.match(address):
+        return address.encode()
     name, mailbox = split_address(address)
     if not mailbox or BAD_MAILBOX.search(mailbox):
         raise HeaderError(f"not an email address: {address[:80]!r}")

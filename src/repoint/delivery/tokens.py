@@ -9,6 +9,7 @@ Nothing here expires: a link in an old mail has to work for as long as the insta
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import re
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from repoint.sealing import Seal
 
 BLOCK_BYTES = 64  # SHA-256's
+APPS_MAX = 256
 MAC_BYTES = 12  # 96 bits, 16 characters
 BOUNCE_MAC_BYTES = 10  # 80 bits, 16 characters of base 32: the local part of an address is at most 64 octets
 APP_CHARACTERS = 22
@@ -58,6 +60,11 @@ def decode(text: str) -> bytes | None:
     return data if encode(data) == text else None  # one spelling for one token
 
 
+@functools.lru_cache(APPS_MAX)
+def _encoded_app(app_id: str) -> str:
+    return encode(bytes.fromhex(app_id))
+
+
 class Mac:
     """HMAC-SHA256 under one key, whose two blocks are hashed once."""
 
@@ -89,7 +96,7 @@ class Tokens:
 
     def tracking_token(self, app_id: str, message_id: str, mac: bytes) -> str:
         """A message's token for its pixel and links."""
-        return f"{encode(bytes.fromhex(app_id))}{base64.urlsafe_b64encode(mac[:MAC_BYTES]).decode()}{message_id}"
+        return f"{_encoded_app(app_id)}{base64.urlsafe_b64encode(mac[:MAC_BYTES]).decode()}{message_id}"
 
     def read_tracking_token(self, token: str) -> Recipient | None:
         """Whose token it is, or None if we have not made it."""
