@@ -37,6 +37,7 @@ class Sink(asyncio.Protocol):
             if end < 0:
                 break
             line, self.buffer = self.buffer[:end], self.buffer[end + len(mark) :]
+            self.note(line)
             if self.in_data:
                 self.in_data = False
                 replies.append(b"250 ok\r\n")
@@ -47,6 +48,9 @@ class Sink(asyncio.Protocol):
                 replies.append(b"250-sink\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
         if replies:
             self.transport.write(b"".join(replies))
+
+    def note(self, line: bytes) -> None:
+        """A command, or a whole message after DATA."""
 
 
 def find(name: str) -> str | None:
