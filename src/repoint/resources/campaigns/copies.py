@@ -14,7 +14,7 @@ from repoint.db import Connection
 from repoint.resources.call import new_id
 from repoint.resources.campaigns.contents import is_in_app
 from repoint.resources.campaigns.schedule import IMMEDIATE
-from repoint.resources.campaigns.store import TreatmentState, find_campaign, insert_campaign
+from repoint.resources.campaigns.store import StoredCampaign, TreatmentState, find_campaign, insert_campaign
 from repoint.resources.campaigns.treatments import treatments_of
 from repoint.resources.jobs.store import Job
 from repoint.resources.segments.store import StoredSegment
@@ -22,7 +22,10 @@ from repoint.resources.segments.store import StoredSegment
 
 async def why_not(connection: Connection, app_id: str, campaign_id: str) -> str | None:
     """What keeps a campaign from being copied; None if nothing does."""
-    campaign = await find_campaign(connection, app_id, campaign_id)
+    return _problem(campaign_id, await find_campaign(connection, app_id, campaign_id))
+
+
+def _problem(campaign_id: str, campaign: StoredCampaign | None) -> str | None:
     if campaign is None:
         return f"there is no campaign {campaign_id}"
     if any(is_in_app(treatment) for treatment in treatments_of(campaign.document)):
@@ -36,9 +39,9 @@ async def start_copy(connection: Connection, job: Job, segment: StoredSegment, n
     Returns what keeps it from being started, or None.
     """
     assert job.campaign_id is not None
-    problem = await why_not(connection, job.app_id, job.campaign_id)
     campaign = await find_campaign(connection, job.app_id, job.campaign_id)
-    if problem or campaign is None:
+    problem = _problem(job.campaign_id, campaign)
+    if campaign is None or problem:
         return problem
     file = PurePosixPath(job.definition["S3Url"]).name
     copy = dataclasses.replace(

@@ -112,8 +112,8 @@ class CsvTable:
     def items(self, blocked: Sequence[Name], *, is_plain: bool) -> sql.Composed:
         """The rows that are certainly fine, as import_item has them; parameter: the moment it is.
 
-        Rows with a `blocked` name, for which the application has no room, are not. With `is_plain` (see `is_plain`), no
-        cell has a character that JSON escapes.
+        Rows with a `blocked` name, for which the application has no room, are not. With `is_plain` (see
+        `needs_no_escapes`), no cell has a character that JSON escapes.
         """
         return sql.SQL(
             """INSERT INTO import_item (line, endpoint_id, given_id, has_id, removes, channel_type, address,
@@ -231,7 +231,7 @@ def any_given(cells: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(one) for one in cells))
 
 
-def is_plain(content: bytes) -> bool:
+def needs_no_escapes(content: bytes) -> bool:
     """Whether no cell of these bytes of CSV can have a character that JSON escapes; a handful of quick searches."""
     return not any(one in content for one in ESCAPED)
 

@@ -15,7 +15,7 @@ from repoint.resources.endpoints.names import add_names, load_names
 from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.resources.endpoints.store import fold
 from repoint.resources.jobs import members, store
-from repoint.resources.jobs.csv_rows import CsvTable, Name, is_plain
+from repoint.resources.jobs.csv_rows import CsvTable, Name, needs_no_escapes
 from repoint.resources.jobs.files import Chunk
 from repoint.resources.jobs.json_rows import sort_out
 from repoint.resources.jobs.rows import (
@@ -150,7 +150,7 @@ async def _stage_csv(connection: Connection, one: Import, rows: Rows) -> None:
         row = await (await connection.execute(table.used(unknown))).fetchone()
         assert row is not None
         blocked = await _add_names(one, [name for name, is_used in zip(unknown, row, strict=True) if is_used])
-    items = table.items(blocked, is_plain=is_copied and is_plain(content))
+    items = table.items(blocked, is_plain=is_copied and needs_no_escapes(content))
     cursor = await connection.execute(items, [one.call.now()])
     if cursor.rowcount < len(rows.rows):
         found = await (await connection.execute("SELECT line FROM import_item")).fetchall()

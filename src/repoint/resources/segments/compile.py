@@ -166,10 +166,12 @@ class Compiler:
     def any_of(self, node: AnyOf) -> Part:
         """One of the parts. An index helps only if it answers all of them: all their values are looked up, or none."""
         left = self.containments_left
-        if sum(len(part.values) for part in _leaves(node) if isinstance(part, HasValue)) > left:
+        are_too_many = sum(len(part.values) for part in _leaves(node) if isinstance(part, HasValue)) > left
+        if are_too_many:
             self.containments_left = 0
         parts = [self.node(part) for part in _cheapest_first(node.parts)]
-        self.containments_left = self.containments_left or left
+        if are_too_many:
+            self.containments_left = left
         return _joined(" OR ", parts, "false")
 
     def negated(self, node: Node) -> Part:
