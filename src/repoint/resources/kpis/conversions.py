@@ -114,7 +114,7 @@ SELECT 'converted', campaign_id, treatment_id, '', count(*), count(*) FILTER (WH
        count(DISTINCT person), NULL
 FROM credited GROUP BY 2, 3
 UNION ALL
-SELECT 'earned', campaign_id, treatment_id, currency, 0, 0, 0, sum(amount)
+SELECT 'earned', campaign_id, treatment_id, currency, 0, 0, 0, trim_scale(sum(amount))
 FROM credited WHERE amount IS NOT NULL GROUP BY 2, 3, 4
 """
 
