@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from repoint import __version__, doctor
 from repoint.commands.bindings import bindings_group, functions_group
 from repoint.commands.campaigns import campaigns_group, why_command
+from repoint.commands.cluster import distribute_command
 from repoint.commands.dkim import dkim_group
 from repoint.commands.events import events_group
 from repoint.commands.metrics import metrics_group
@@ -213,6 +214,7 @@ def _show_new_key(key: keys.NewKey, *, as_json: bool) -> None:
 main.add_command(bindings_group)
 main.add_command(campaigns_group)
 main.add_command(why_command)
+main.add_command(distribute_command)
 main.add_command(events_group)
 main.add_command(dkim_group)
 main.add_command(segments_group)

@@ -134,16 +134,16 @@ async def settle_sent(
     """
     first, last = sent[0], sent[-1]
     given = {row.endpoint_id: text for row, text in zip(sent, texts, strict=True)}
+    mails = {row.endpoint_id: {"Subject": subject} for row, subject in zip(sent, subjects or (), strict=bool(subjects))}
     await connection.execute(
         """UPDATE message SET state = 'SENT', status_code = 200, status_message = %(given)s::jsonb ->> endpoint_id,
-               mail = CASE WHEN %(subjects)s::jsonb IS NULL THEN mail
-                           ELSE jsonb_build_object('Subject', %(subjects)s::jsonb -> endpoint_id) END,
+               mail = coalesce(%(mails)s::jsonb -> endpoint_id, mail),
                attempts = %(attempts)s, modified_at = %(now)s
            WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
              AND endpoint_id BETWEEN %(first)s AND %(last)s AND %(given)s::jsonb ? endpoint_id""",
         {
             "given": msgspec.json.encode(given).decode(),
-            "subjects": subjects and msgspec.json.encode(dict(zip(given, subjects, strict=True))).decode(),
+            "mails": msgspec.json.encode(mails).decode(),
             "attempts": first.attempts,
             "now": now,
             "app_id": first.app_id,

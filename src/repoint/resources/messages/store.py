@@ -1,5 +1,6 @@
 """The ledger of messages, and the work each leaves in the outbox."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -12,7 +13,7 @@ import msgspec
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from repoint.db import Connection
+from repoint.db import Connection, DatabaseUnavailableError
 from repoint.resources.endpoints.store import Endpoint
 from repoint.work.outbox import Leased
 from repoint.work.slices import SLICE_MESSAGES_MAX, Slice
@@ -180,7 +181,13 @@ def _selection(activity: SelectedActivity) -> dict[str, Any]:
 
 
 async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, Endpoint | None]]:
-    """A slice's messages that are still to be sent, each with its endpoint as it is now."""
+    """A slice's messages that are still to be sent, each with its endpoint as it is now.
+
+    Raises:
+        DatabaseUnavailableError: when not all of the slice is to be seen yet; see `_all_there`.
+    """
+    if connection.is_cluster and not await _all_there(connection, one):
+        raise DatabaseUnavailableError("a node of the cluster has not committed all of the slice yet")
     cursor = await connection.execute(
         """SELECT m.endpoint_id, m.message_id, m.channel_type, m.address,
                   e.app_id, e.endpoint_id, e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out,
@@ -201,4 +208,23 @@ async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, E
     ]
 
 
+async def _all_there(connection: Connection, one: Slice) -> bool:
+    """Whether each node shows its part of a slice: the coordinator commits a moment before the others."""
+    cut = await connection.execute("SELECT messages FROM outbox_slice WHERE slice_id = %s", [one.slice_id])
+    row = await cut.fetchone()
+    for _ in range(LOOKS_MAX):
+        found = await connection.execute(
+            """SELECT count(*) FROM message
+               WHERE app_id = %s AND activity_id = %s AND endpoint_id BETWEEN %s AND %s""",
+            [one.app_id, one.activity_id, one.first_endpoint_id, one.last_endpoint_id],
+        )
+        there = await found.fetchone()
+        if row is None or (there is not None and there[0] >= row[0]):
+            return True
+        await asyncio.sleep(LOOK_SECONDS)
+    return False
+
+
+LOOKS_MAX = 20
+LOOK_SECONDS = 0.1
 FROM_ENDPOINT: dict[str, Any] = {"IsEndpoint": True}
