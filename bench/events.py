@@ -12,6 +12,7 @@ import psycopg
 
 from bench.api import rate, server
 from bench.load import measure, signed
+from repoint.db import Connection
 from repoint.resources.events.store import Event, append
 
 WARM_UP = 400
@@ -91,7 +92,7 @@ def copy(connection: psycopg.Connection[Any], table: str, app: str, now: datetim
 
 
 async def appended(dsn: str, app: str, now: datetime) -> float:
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    async with await Connection.connect(dsn) as connection:
         events = [Event(app, f"e{n % 5000}", "cart.add", now, now, document_of(n)) for n in range(LOGGED)]
         started = time.perf_counter()
         for first in range(0, LOGGED, BATCH):

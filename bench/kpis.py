@@ -19,6 +19,7 @@ import psycopg
 
 from bench.api import REPOINT, server
 from bench.events import newest_database
+from repoint.db import Connection
 from repoint.work.partitions import DAYS_AHEAD, make_partitions
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
@@ -50,7 +51,7 @@ def fill(dsn: str, app: str) -> None:
     """Of twenty events eight are sends, seven deliveries, two opens, one a click, and two come from clients."""
 
     async def partitions() -> None:
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        async with await Connection.connect(dsn, autocommit=True) as connection:
             for days in range(DAYS, -1, -DAYS_AHEAD - 1):
                 await make_partitions(connection, datetime.now(UTC) - timedelta(days=days))
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from repoint.db.database import CONNECT_SECONDS, Connection, DatabaseUnavailableError
+from repoint.db.database import CONNECT_SECONDS, Connection, DatabaseUnavailableError, learn_cluster
 
 # Temporary tables of a chunk should stay in memory: a chunk is some 8 MB of text, twice that as rows.
 TEMP_BUFFERS = "64MB"
@@ -28,6 +28,7 @@ class BulkDatabase:
             open=False,
             timeout=CONNECT_SECONDS,
             kwargs=_CONNECTION,
+            connection_class=Connection,
             configure=_set_up,
         )
 
@@ -60,6 +61,7 @@ _CONNECTION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "c
 async def _set_up(connection: Connection) -> None:
     """Chunks join temporary tables, without statistics, to millions of endpoints: always by index."""
     set_json_loads(msgspec.json.decode, connection)
+    await learn_cluster(connection)
     await connection.execute("SET enable_hashjoin = off")
     await connection.execute("SET enable_mergejoin = off")
     await connection.execute("SET enable_seqscan = off")

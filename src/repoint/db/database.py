@@ -15,7 +15,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from repoint.db.gather import Gatherer
 
-Connection = psycopg.AsyncConnection[TupleRow]
+
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """A connection that knows whether it leads to a cluster (Citus), where some statements must be taken apart."""
+
+    is_cluster = False
+
+
 Parameters = Sequence[Any] | Mapping[str, Any]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +57,7 @@ class Database:
             open=False,
             timeout=CONNECT_SECONDS,
             kwargs=CONNECTION,
+            connection_class=Connection,
             configure=_set_up,
         )
         self._gatherers: dict[Any, Gatherer[Any, Any]] = {}
@@ -193,7 +200,7 @@ class Lane:
 
     async def _own(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(self._db.dsn, **CONNECTION)
+            self._connection = await Connection.connect(self._db.dsn, **CONNECTION)
             await _set_up(self._connection)
         return self._connection
 
@@ -219,9 +226,22 @@ async def _set_up(connection: Connection) -> None:
     """
     connection.adapters.register_loader("json", JsonLoader)
     connection.adapters.register_loader("jsonb", JsonLoader)
+    await learn_cluster(connection)
     await connection.execute("SET enable_hashjoin = off")
     await connection.execute("SET enable_mergejoin = off")
     await connection.execute("SET enable_seqscan = off")
+
+
+async def learn_cluster(connection: Connection) -> None:
+    """Find out where a new connection leads.
+
+    A cluster whose shards have one copy each needs no locks on whole shards to keep copies alike.
+    """
+    found = await connection.execute("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+    row = await found.fetchone()
+    connection.is_cluster = bool(row and row[0])
+    if connection.is_cluster:
+        await connection.execute("SET citus.all_modifications_commutative = on")
 
 
 async def _read_generation(connection: Connection, items: Sequence[None]) -> Sequence[int]:

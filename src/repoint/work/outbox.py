@@ -88,40 +88,63 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
 
     A slice's message that is to be tried again gets a row of its own in the outbox, or a slice that is called.
     """
+    gone = [one.outbox_id for one in settled if one.outbox_id is not None and one.retry_at is None]
+    if gone:
+        await connection.execute("DELETE FROM outbox WHERE outbox_id = ANY(%s)", [gone])
+    later = [one for one in settled if one.retry_at is not None]
+    if later:
+        await _put_off(connection, later)
     await connection.execute(
-        """
-        WITH item AS (
-            SELECT * FROM json_to_recordset(%s::json) AS item (
-                outbox_id bigint, app_id text, activity_id text, endpoint_id text, state text,
-                status_code smallint, status_message text, attempts smallint, retry_at timestamptz,
-                expires_at timestamptz, is_called boolean, mail jsonb)
-        ), gone AS (
-            DELETE FROM outbox USING item WHERE outbox.outbox_id = item.outbox_id AND item.retry_at IS NULL
-        ), later AS (
-            UPDATE outbox SET due_at = item.retry_at FROM item
-            WHERE outbox.outbox_id = item.outbox_id AND item.retry_at IS NOT NULL
-        ), own AS (
-            INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
-                due_at, expires_at)
-            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
-                item.attempts, item.retry_at, item.expires_at
-            FROM item JOIN message USING (app_id, activity_id, endpoint_id)
-            WHERE item.outbox_id IS NULL AND item.retry_at IS NOT NULL AND NOT item.is_called
-        ), called AS (
-            INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, attempts,
-                due_at, expires_at, is_called)
-            SELECT app_id, activity_id, endpoint_id, endpoint_id, 1, attempts, retry_at, expires_at, true
-            FROM item WHERE outbox_id IS NULL AND retry_at IS NOT NULL AND is_called
-        )
-        UPDATE message SET state = item.state, status_code = item.status_code,
-            status_message = item.status_message, attempts = item.attempts, modified_at = %s,
-            mail = coalesce(item.mail, message.mail)
-        FROM item
-        WHERE message.app_id = item.app_id AND message.activity_id = item.activity_id
-          AND message.endpoint_id = item.endpoint_id
-        """,
-        [msgspec.json.encode(settled).decode(), now],
+        """UPDATE message SET state = item.state, status_code = item.status_code,
+               status_message = item.status_message, attempts = item.attempts, modified_at = %s,
+               mail = coalesce(item.mail, message.mail)
+           FROM json_to_recordset(%s::json) AS item (
+               app_id text, activity_id text, endpoint_id text, state text, status_code smallint, status_message text,
+               attempts smallint, mail jsonb)
+           WHERE message.app_id = item.app_id AND message.activity_id = item.activity_id
+             AND message.endpoint_id = item.endpoint_id""",
+        [now, msgspec.json.encode(settled).decode()],
     )
+
+
+async def _put_off(connection: Connection, later: Sequence[Settled]) -> None:
+    """To be tried again: those of the outbox where they are, those of a slice by themselves from now on."""
+    items = msgspec.json.encode(later).decode()
+    await connection.execute(
+        """UPDATE outbox SET due_at = item.retry_at
+           FROM json_to_recordset(%s::json) AS item (outbox_id bigint, retry_at timestamptz)
+           WHERE outbox.outbox_id = item.outbox_id""",
+        [items],
+    )
+    if any(one.outbox_id is None and not one.is_called for one in later):
+        await connection.execute(
+            """INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
+                   attempts, due_at, expires_at)
+               SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
+                   item.attempts, item.retry_at, item.expires_at
+               FROM json_to_recordset(%s::json) AS item (
+                   outbox_id bigint, app_id text, activity_id text, endpoint_id text, attempts smallint,
+                   retry_at timestamptz, expires_at timestamptz, is_called boolean)
+               JOIN message USING (app_id, activity_id, endpoint_id)
+               WHERE item.outbox_id IS NULL AND NOT item.is_called""",
+            [items],
+        )
+    if any(one.outbox_id is None and one.is_called for one in later):
+        await connection.execute(
+            """INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, attempts,
+                   due_at, expires_at, is_called)
+               SELECT app_id, activity_id, endpoint_id, endpoint_id, 1, attempts, retry_at, expires_at, true
+               FROM json_to_recordset(%s::json) AS item (
+                   outbox_id bigint, app_id text, activity_id text, endpoint_id text, attempts smallint,
+                   retry_at timestamptz, expires_at timestamptz, is_called boolean)
+               WHERE outbox_id IS NULL AND is_called""",
+            [items],
+        )
+
+
+async def wake(connection: Connection) -> None:
+    """Tell the workers, once this transaction commits, that there is work."""
+    await connection.execute("SELECT pg_notify('outbox', '')")
 
 
 async def settle_sent(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from repoint.db import Connection
+from repoint.work.outbox import wake
 from repoint.work.slices import SLICE_MESSAGES_MAX
 
 NONE: Mapping[str, int] = MappingProxyType({})
@@ -66,16 +67,13 @@ async def cut(
                 ORDER BY number, activity_id ROWS UNBOUNDED PRECEDING) - messages) / %(rate)s::float, 0)
                 * interval '1 second' AS due_at
             FROM piece
-        ), new_slice AS (
-            INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
-                expires_at, is_called)
-            SELECT %(app_id)s, activity_id, first, last, messages, due_at,
-                least(due_at + %(seconds)s * interval '1 second', %(end)s::timestamptz),
-                %(called)s::jsonb ? activity_id
-            FROM paced ORDER BY number, activity_id
-            RETURNING messages
         )
-        SELECT coalesce(sum(messages), 0), pg_notify('outbox', '') FROM new_slice
+        INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+            expires_at, is_called)
+        SELECT %(app_id)s, activity_id, first, last, messages, due_at,
+            least(due_at + %(seconds)s * interval '1 second', %(end)s::timestamptz), %(called)s::jsonb ? activity_id
+        FROM paced ORDER BY number, activity_id
+        RETURNING messages
         """,
         {
             "size": pace.slice_messages,
@@ -88,9 +86,9 @@ async def cut(
             "end": pace.end,
         },
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    rows = await cursor.fetchall()
+    await wake(connection)
+    return sum(messages for (messages,) in rows)
 
 
 async def catch_up(connection: Connection, activity_ids: Sequence[str], now: datetime, *, late_seconds: float) -> None:

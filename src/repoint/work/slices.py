@@ -107,17 +107,16 @@ async def remove(connection: Connection, one: Slice) -> bool:
 
 async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
     """Put what is left of a slice into the outbox, message by message: one of them spoils the others."""
+    if not await remove(connection, one):
+        return
     await connection.execute(
-        """WITH gone AS (DELETE FROM outbox_slice WHERE slice_id = %s AND attempts = %s RETURNING slice_id)
-           INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
+        """INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
                due_at, expires_at)
            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
                %s::smallint, %s, %s
-           FROM message, gone
+           FROM message
            WHERE app_id = %s AND activity_id = %s AND endpoint_id BETWEEN %s AND %s AND state = 'ACCEPTED'""",
         [
-            one.slice_id,
-            one.attempts,
             one.attempts,
             now,
             one.expires_at,

@@ -1,7 +1,7 @@
 """The runs of campaigns, as they are kept and shown."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -77,14 +77,7 @@ async def list_activities(
     cursor = await connection.execute(
         """SELECT a.activity_id, a.app_id, a.campaign_id, a.version, a.treatment_id, a.slot, a.scheduled_start,
                   a.state, a.result, a.reason, a.started_at, a.ended_at, a.metrics,
-                  coalesce(a.counts, (
-                      SELECT jsonb_object_agg(by_outcome.outcome, by_outcome.messages) FROM (
-                          SELECT CASE WHEN m.state = 'STOPPED' AND m.status_message = %s THEN m.status_message
-                                      ELSE m.state END AS outcome, count(*) AS messages
-                          FROM campaign_ledger l
-                          JOIN message m ON m.app_id = a.app_id AND m.activity_id = l.ledger_id
-                          WHERE l.activity_id = a.activity_id GROUP BY outcome) by_outcome
-                  ), '{}'),
+                  coalesce(a.counts, '{}'),
                   count(w.wave_id), count(w.done_at)
            FROM campaign_activity a LEFT JOIN campaign_wave w
              ON w.app_id = a.app_id AND w.campaign_id = a.campaign_id AND w.slot = a.slot
@@ -92,14 +85,26 @@ async def list_activities(
            WHERE a.app_id = %s AND a.campaign_id = %s
              AND (%s::timestamptz IS NULL OR (a.slot, a.activity_id) < (%s::timestamptz, %s))
            GROUP BY a.activity_id ORDER BY a.slot DESC, a.activity_id DESC LIMIT %s""",
-        [
-            FILTERED_OUT,
-            app_id,
-            campaign_id,
-            before and before[0],
-            before and before[0],
-            before[1] if before else "",
-            limit,
-        ],
+        [app_id, campaign_id, before and before[0], before and before[0], before[1] if before else "", limit],
     )
-    return [Activity(*row) for row in await cursor.fetchall()]
+    found = [Activity(*row) for row in await cursor.fetchall()]
+    counts = await _count_now(connection, app_id, [one.activity_id for one in found if not one.counts])
+    return [replace(one, counts=counts.get(one.activity_id, one.counts)) for one in found]
+
+
+async def _count_now(connection: Connection, app_id: str, activity_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Messages by what became of them, of each of these runs."""
+    if not activity_ids:
+        return {}
+    cursor = await connection.execute(
+        """SELECT l.activity_id, CASE WHEN m.state = 'STOPPED' AND m.status_message = %s THEN m.status_message
+                                      ELSE m.state END, count(*)
+           FROM (SELECT ledger_id, activity_id FROM campaign_ledger WHERE activity_id = ANY (%s::text[])) l
+           JOIN message m ON m.app_id = %s AND m.activity_id = l.ledger_id
+           GROUP BY 1, 2""",
+        [FILTERED_OUT, list(activity_ids), app_id],
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for activity_id, outcome, messages in await cursor.fetchall():
+        counts.setdefault(activity_id, {})[outcome] = messages
+    return counts

@@ -79,36 +79,39 @@ async def _stop(connection: Connection, one: UnderWay, ranges: Sequence[Range], 
     """What was not sent is not sent: the ledger says why, and the log where Pinpoint's does."""
     if not ranges:
         return
-    await connection.execute(
-        """
-        WITH range AS (
-            SELECT * FROM json_to_recordset(%(ranges)s::json) AS range (
-                app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text)
-        ), stopped AS (
-            UPDATE message SET state = 'STOPPED', status_message = %(reason)s, modified_at = %(now)s FROM range
-            WHERE message.app_id = range.app_id AND message.activity_id = range.activity_id
-              AND message.endpoint_id BETWEEN range.first_endpoint_id AND range.last_endpoint_id
-              AND message.state = 'ACCEPTED'
-            RETURNING message.endpoint_id, message.channel_type
+    given = {
+        "ranges": msgspec.json.encode(ranges).decode(),
+        "reason": reason,
+        "now": now,
+        "app_id": one.app_id,
+        "campaign_id": one.campaign_id,
+        "activity_id": one.activity_id,
+        "treatment_id": one.treatment_id,
+    }
+    if reason == TOLD_AS_EXPIRED:
+        await connection.execute(
+            """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+               SELECT %(now)s, %(app_id)s, endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
+                   'attributes', jsonb_build_object(
+                       'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', %(activity_id)s::text,
+                       'treatment_id', %(treatment_id)s::text, 'campaign_send_status', %(reason)s::text,
+                       'delivery_type',
+                       CASE WHEN facts -> 'CustomTypes' ? channel_type THEN 'CUSTOM' ELSE channel_type END))
+               FROM json_to_recordset(%(ranges)s::json) AS range (
+                   app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text)
+               JOIN message USING (app_id, activity_id)
+               CROSS JOIN (SELECT facts FROM campaign_activity WHERE activity_id = %(activity_id)s) AS run
+               WHERE endpoint_id BETWEEN first_endpoint_id AND last_endpoint_id AND state = 'ACCEPTED'""",
+            given,
         )
-        INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
-        SELECT %(now)s, %(app_id)s, endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
-            'attributes', jsonb_build_object(
-                'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', %(activity_id)s::text,
-                'treatment_id', %(treatment_id)s::text, 'campaign_send_status', %(reason)s::text, 'delivery_type',
-                CASE WHEN facts -> 'CustomTypes' ? channel_type THEN 'CUSTOM' ELSE channel_type END))
-        FROM stopped JOIN campaign_activity a ON a.activity_id = %(activity_id)s WHERE %(reason)s = %(told)s
-        """,
-        {
-            "ranges": msgspec.json.encode(ranges).decode(),
-            "reason": reason,
-            "now": now,
-            "app_id": one.app_id,
-            "campaign_id": one.campaign_id,
-            "activity_id": one.activity_id,
-            "treatment_id": one.treatment_id,
-            "told": TOLD_AS_EXPIRED,
-        },
+    await connection.execute(
+        """UPDATE message SET state = 'STOPPED', status_message = %(reason)s, modified_at = %(now)s
+           FROM json_to_recordset(%(ranges)s::json) AS range (
+               app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text)
+           WHERE message.app_id = range.app_id AND message.activity_id = range.activity_id
+             AND message.endpoint_id BETWEEN range.first_endpoint_id AND range.last_endpoint_id
+             AND message.state = 'ACCEPTED'""",
+        given,
     )
 
 

@@ -168,12 +168,9 @@ JUDGED = sql.SQL(
     )
     """
 )
-TAKEN = sql.SQL(
+# What is done with the judged, step by step; the last step is the answer.
+MESSAGES = sql.SQL(
     """
-    WITH {judged}, treatment AS (
-        SELECT * FROM unnest(%(activity_ids)s::text[], %(ledger_ids)s::text[], %(treatment_ids)s::text[])
-            WITH ORDINALITY AS treatment (activity_id, ledger_id, treatment_id, treatment)
-    ), accepted AS (
         INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state, created_at,
             modified_at)
         SELECT %(app_id)s, (%(ledger_ids)s::text[])[treatment], endpoint_id,
@@ -182,12 +179,18 @@ TAKEN = sql.SQL(
                  ELSE address END,
             'ACCEPTED', %(now)s, %(now)s
         FROM judged WHERE treatment > 0 AND reason IS NULL ORDER BY treatment, endpoint_id
-    ), dropped AS (
+    """
+)
+DROPS = sql.SQL(
+    """
         INSERT INTO campaign_drop (app_id, activity_id, endpoint_id, reason)
         SELECT %(app_id)s, (%(activity_ids)s::text[])[treatment], endpoint_id, reason
         FROM judged WHERE treatment > 0 AND reason IS NOT NULL ORDER BY treatment, endpoint_id
         ON CONFLICT (app_id, activity_id, endpoint_id) DO UPDATE SET reason = excluded.reason
-    ), told AS (
+    """
+)
+EVENTS = sql.SQL(
+    """
         INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
         SELECT %(now)s, %(app_id)s, j.endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
             'client_id', e.given_id, 'attributes', jsonb_build_object(
@@ -200,17 +203,20 @@ TAKEN = sql.SQL(
                 'EffectiveDate', to_char(e.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
                 'User', CASE WHEN e.user_id IS NULL THEN jsonb_build_object()
                              ELSE jsonb_build_object('UserId', e.user_id) END)::text)))
-        FROM judged j JOIN treatment t USING (treatment)
+        FROM judged j JOIN unnest(%(activity_ids)s::text[], %(treatment_ids)s::text[])
+            WITH ORDINALITY AS t (activity_id, treatment_id, treatment) USING (treatment)
         JOIN endpoint e ON e.app_id = %(app_id)s AND e.endpoint_id = j.endpoint_id
         WHERE j.reason = ANY (%(told)s::text[])
-    )
-    SELECT treatment, reason, count(*) FROM judged GROUP BY treatment, reason
     """
 )
-COUNTED = sql.SQL("WITH {judged} SELECT treatment, reason, count(*) FROM judged GROUP BY treatment, reason")
-SAMPLED = sql.SQL(
-    """WITH {judged} SELECT endpoint_id, treatment FROM judged WHERE treatment > 0 AND reason IS NULL
-       ORDER BY hashtextextended(endpoint_id, 0) LIMIT %(limit)s"""
+NUMBERS = sql.SQL("SELECT treatment, reason, count(*) FROM judged GROUP BY treatment, reason")
+TAKEN = (MESSAGES, DROPS, EVENTS, NUMBERS)
+COUNTED = (NUMBERS,)
+SAMPLED = (
+    sql.SQL(
+        """SELECT endpoint_id, treatment FROM judged WHERE treatment > 0 AND reason IS NULL
+           ORDER BY hashtextextended(endpoint_id, 0) LIMIT %(limit)s"""
+    ),
 )
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -265,25 +271,44 @@ async def is_member(connection: Connection, audience: Condition, app_id: str, en
 
 
 async def _run(
-    connection: Connection, query: sql.SQL, audience: Condition, selection: Selection, given: dict[str, Any]
+    connection: Connection, steps: Sequence[sql.SQL], audience: Condition, selection: Selection, given: dict[str, Any]
 ) -> list[tuple[Any, ...]]:
-    """One of the statements, planned for its values; an audience, unlike a few endpoints, is read as the table lies."""
+    """Judge, and do these steps, as one statement; a cluster, which cannot write inside a WITH, does them one by one.
+
+    It is planned for its values; an audience, unlike a few endpoints, is read as the table lies.
+    """
     if selection.endpoint_ids is None:
         await connection.execute(
             """SELECT set_config(name, value, true) FROM (VALUES ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'),
                ('enable_mergejoin', 'on'), ('work_mem', %s)) AS setting (name, value)""",
             [SELECT_MEMORY],
         )
-    cursor = await connection.execute(
-        query.format(judged=sql.Composed([JUDGED.format(audience=audience.text)])),
-        {**selection.parameters(), **audience.parameters, **given},
+    given = {**selection.parameters(), **audience.parameters, **given}
+    judged = JUDGED.format(audience=audience.text)
+    if connection.is_cluster:
+        return await _run_one_by_one(connection, judged, steps, given)
+    parts = [sql.SQL("{} AS ({})").format(sql.Identifier(f"step_{n}"), step) for n, step in enumerate(steps[:-1], 1)]
+    query = sql.SQL("WITH {} {}").format(sql.SQL(", ").join([judged, *parts]), steps[-1])
+    return await (await connection.execute(query, given, prepare=False)).fetchall()
+
+
+async def _run_one_by_one(
+    connection: Connection, judged: sql.Composed, steps: Sequence[sql.SQL], given: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    await connection.execute(
+        sql.SQL("CREATE TEMP TABLE judged ON COMMIT DROP AS WITH {} SELECT * FROM judged").format(judged),
+        given,
         prepare=False,
     )
-    return await cursor.fetchall()
+    for step in steps[:-1]:
+        await connection.execute(step, given, prepare=False)
+    rows = await (await connection.execute(steps[-1], given, prepare=False)).fetchall()
+    await connection.execute("DROP TABLE judged")
+    return rows
 
 
 async def _counted(
-    connection: Connection, query: sql.SQL, audience: Condition, selection: Selection, given: dict[str, Any]
+    connection: Connection, steps: Sequence[sql.SQL], audience: Condition, selection: Selection, given: dict[str, Any]
 ) -> Counts:
     """For each treatment the endpoints by reason, and under ACCEPTED those that get a message.
 
@@ -291,7 +316,7 @@ async def _counted(
     """
     names = [ELSEWHERE, *selection.treatments]
     found: dict[str, dict[str, int]] = {name: {} for name in names}
-    for position, reason, number in await _run(connection, query, audience, selection, given):
+    for position, reason, number in await _run(connection, steps, audience, selection, given):
         found[names[position]][reason or ACCEPTED] = number
     return found
 

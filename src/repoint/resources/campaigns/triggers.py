@@ -36,6 +36,7 @@ from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.take import OpenRun, add_metrics
 from repoint.resources.campaigns.treatments import Treatment, treatments_of
 from repoint.resources.events.reader import LoggedEvent, Position, load_position, read, save_position
+from repoint.work.outbox import wake
 
 logger = logging.getLogger(__name__)
 
@@ -231,30 +232,34 @@ async def _post(
     connection: Connection, one: Open, ledgers: Sequence[Ledger], endpoint_ids: Sequence[str], now: datetime
 ) -> None:
     """What was accepted becomes work, message by message; what functions are called for, as slices that are called."""
-    await connection.execute(
-        """WITH accepted AS (
-               SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address FROM message
-               WHERE app_id = %(app_id)s AND activity_id = ANY (%(ledgers)s::text[])
-                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s
-           ), posted AS (
-               INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
+    called = [ledger.ledger_id for ledger in ledgers if ledger.is_called]
+    given = {
+        "now": now,
+        "until": now + timedelta(seconds=ANSWER_SECONDS_MAX),
+        "app_id": one.campaign.app_id,
+        "posted": [ledger.ledger_id for ledger in ledgers if not ledger.is_called],
+        "called": called,
+        "endpoint_ids": list(endpoint_ids),
+    }
+    if given["posted"]:
+        await connection.execute(
+            """INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
                    due_at, expires_at)
                SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, '{"IsEndpoint": true}',
                    %(now)s, %(until)s
-               FROM accepted WHERE activity_id <> ALL (%(called)s::text[])
-           ), called AS (
-               INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+               FROM message
+               WHERE app_id = %(app_id)s AND activity_id = ANY (%(posted)s::text[])
+                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s""",
+            given,
+        )
+    if called:
+        await connection.execute(
+            """INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
                    expires_at, is_called)
                SELECT app_id, activity_id, endpoint_id, endpoint_id, 1, %(now)s, %(until)s, true
-               FROM accepted WHERE activity_id = ANY (%(called)s::text[])
-           )
-           SELECT pg_notify('outbox', '')""",
-        {
-            "now": now,
-            "until": now + timedelta(seconds=ANSWER_SECONDS_MAX),
-            "app_id": one.campaign.app_id,
-            "ledgers": [ledger.ledger_id for ledger in ledgers],
-            "called": [ledger.ledger_id for ledger in ledgers if ledger.is_called],
-            "endpoint_ids": list(endpoint_ids),
-        },
-    )
+               FROM message
+               WHERE app_id = %(app_id)s AND activity_id = ANY (%(called)s::text[])
+                 AND endpoint_id = ANY (%(endpoint_ids)s::text[]) AND created_at = %(now)s""",
+            given,
+        )
+    await wake(connection)

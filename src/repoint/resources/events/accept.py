@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from repoint.db import Connection
-from repoint.resources.endpoints.merge import Companion, merge_with
+from repoint.resources.endpoints.merge import merge_with
 from repoint.resources.endpoints.order import EndpointUpdate
+from repoint.resources.endpoints.write import Companion
 from repoint.resources.events.store import Event
 
 
@@ -61,6 +62,6 @@ APPEND: Final = """INSERT INTO event (arrival_at, app_id, endpoint_id, event_typ
                   'EndpointStatus', CASE WHEN e.is_active THEN 'ACTIVE' ELSE 'INACTIVE' END,
                   'OptOut', CASE WHEN e.is_opted_out THEN 'ALL' ELSE 'NONE' END,
                   'EffectiveDate', e.effective_at, 'RequestId', e.request_id, 'Demographic', e.demographic)))
-       FROM json_to_recordset(%s::json) AS given (
+       FROM json_to_recordset(%(companion)s::json) AS given (
            n int, arrival_at timestamptz, event_type text, event_at timestamptz, document jsonb)
        JOIN settled e USING (n)"""

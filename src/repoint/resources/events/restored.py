@@ -8,8 +8,6 @@ get one transaction id of this cluster, in the order of their numbers, and reade
 import logging
 from collections.abc import Awaitable, Callable
 
-import psycopg
-
 from repoint.db import Connection
 from repoint.resources.events.reader import EVENT_ID_MAX
 
@@ -24,7 +22,7 @@ async def settle_restored(dsn: str, also: Callable[[Connection], Awaitable[None]
     Event streams go on with the first event that had not arrived, and may repeat some after it. All other readers go
     on from here.
     """
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection, connection.transaction():
+    async with await Connection.connect(dsn, autocommit=True) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         if not await _is_from_elsewhere(connection):
             return False

@@ -45,20 +45,22 @@ async def add_users(connection: Connection, to: MemberSet, user_ids: Sequence[st
 
 async def recognise(connection: Connection, to: MemberSet) -> list[int]:
     """The endpoints there are by import_item's ids, or channels and addresses; returns the lines that name none."""
-    cursor = await connection.execute(
-        """WITH found AS MATERIALIZED (
+    await connection.execute(
+        """CREATE TEMP TABLE recognised ON COMMIT DROP AS
                SELECT i.line, e.endpoint_id FROM import_item i
                JOIN endpoint e ON e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id WHERE i.has_id
                UNION ALL
                SELECT i.line, e.endpoint_id FROM import_item i
                JOIN endpoint e ON e.app_id = i.app_id AND e.address = i.address AND e.channel_type = i.channel_type
-               WHERE NOT i.has_id
-           ), members AS (
-               INSERT INTO segment_member (app_id, segment_id, version, endpoint_id)
-               SELECT DISTINCT %s, %s, %s::int, endpoint_id FROM found ON CONFLICT DO NOTHING
-           )
-           SELECT line FROM import_item WHERE line NOT IN (SELECT line FROM found) ORDER BY line""",
+               WHERE NOT i.has_id"""
+    )
+    await connection.execute(
+        """INSERT INTO segment_member (app_id, segment_id, version, endpoint_id)
+           SELECT DISTINCT %s, %s, %s::int, endpoint_id FROM recognised ON CONFLICT DO NOTHING""",
         to,
+    )
+    cursor = await connection.execute(
+        "SELECT line FROM import_item WHERE line NOT IN (SELECT line FROM recognised) ORDER BY line"
     )
     return [line for (line,) in await cursor.fetchall()]
 

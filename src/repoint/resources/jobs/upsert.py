@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg import AsyncCursor, sql
-from psycopg.rows import TupleRow
+from psycopg import sql
 
 from repoint.db import Connection
-from repoint.resources.endpoints.merge import ENDPOINT_BYTES_MAX, ENDPOINTS_PER_USER_MAX
+from repoint.resources.endpoints.write import ENDPOINT_BYTES_MAX, ENDPOINTS_PER_USER_MAX
 
 # Rows whose jsonb is smaller than this are within ENDPOINT_BYTES_MAX as text, for certain. Compressed values are large,
 # whatever they take up.
@@ -179,9 +178,8 @@ async def _write(connection: Connection, wanted: Upsert) -> list[int]:
     if written == row[0]:
         return []
     cursor = await connection.execute(
-        """SELECT i.line FROM import_item i WHERE NOT EXISTS (
-               SELECT 1 FROM endpoint e
-               WHERE e.app_id = i.app_id AND e.endpoint_id = i.endpoint_id AND e.request_id = %s)""",
+        """SELECT line FROM import_item WHERE line NOT IN (
+               SELECT i.line FROM import_item i JOIN endpoint e USING (app_id, endpoint_id) WHERE e.request_id = %s)""",
         [wanted.request_id],
     )
     return [line for (line,) in await cursor.fetchall()]
@@ -201,36 +199,36 @@ async def _are_known(connection: Connection) -> bool:
 
 async def _insert(connection: Connection, wanted: Upsert) -> int:
     """New endpoints."""
-    cursor = await connection.execute(
-        """WITH written AS (
-           INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
+    return await _written(
+        connection,
+        wanted,
+        sql.SQL(
+            """INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
                is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
                demographic, location, user_attributes)
            SELECT app_id, endpoint_id, given_id, 1, channel_type, address, is_active, coalesce(is_opted_out, false),
                floor(random() * 100)::smallint, %s, effective_at, %s, user_id,
-               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(attributes, '{}'))
-                    ELSE coalesce(attributes, '{}') END,
-               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(metrics, '{}')) ELSE coalesce(metrics, '{}') END,
-               coalesce(demographic, '{}'), coalesce(location, '{}'),
-               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(user_attributes, '{}'))
-                    ELSE coalesce(user_attributes, '{}') END
+               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(attributes, '{{}}'))
+                    ELSE coalesce(attributes, '{{}}') END,
+               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(metrics, '{{}}')) ELSE coalesce(metrics, '{{}}') END,
+               coalesce(demographic, '{{}}'), coalesce(location, '{{}}'),
+               CASE WHEN removes THEN jsonb_strip_nulls(coalesce(user_attributes, '{{}}'))
+                    ELSE coalesce(user_attributes, '{{}}') END
            FROM import_item WHERE address IS NOT NULL AND channel_type IS NOT NULL
            ON CONFLICT DO NOTHING
-           RETURNING pg_column_size(e.attributes) + pg_column_size(e.user_attributes) + pg_column_size(e.metrics) > %s
-               OR pg_column_compression(e.attributes) IS NOT NULL
-               OR pg_column_compression(e.user_attributes) IS NOT NULL
-               OR pg_column_compression(e.metrics) IS NOT NULL OR length(e.address) > 500 AS is_suspicious
-           ) SELECT count(*), count(*) FILTER (WHERE is_suspicious) FROM written""",
-        [wanted.now, wanted.request_id, SUSPICIOUS_BYTES],
+           RETURNING {is_suspicious} AS is_suspicious"""
+        ),
+        [wanted.now, wanted.request_id],
     )
-    return await _counted(cursor, wanted)
 
 
 async def _update(connection: Connection, wanted: Upsert) -> int:
     """Known endpoints: those rows whose effect on other endpoints can be told from what they say themselves."""
-    cursor = await connection.execute(
-        """WITH written AS (
-           UPDATE endpoint e SET
+    return await _written(
+        connection,
+        wanted,
+        sql.SQL(
+            """UPDATE endpoint e SET
                revision = e.revision + 1,
                channel_type = coalesce(i.channel_type, e.channel_type),
                address = coalesce(i.address, e.address),
@@ -250,7 +248,7 @@ async def _update(connection: Connection, wanted: Upsert) -> int:
                location = CASE WHEN i.location IS NULL THEN e.location ELSE e.location || i.location END,
                user_attributes = CASE
                    WHEN i.user_id IS NOT NULL AND e.user_id IS NULL
-                       THEN jsonb_strip_nulls(coalesce(i.user_attributes, '{}'))
+                       THEN jsonb_strip_nulls(coalesce(i.user_attributes, '{{}}'))
                    WHEN i.user_attributes IS NULL THEN e.user_attributes
                    WHEN i.removes THEN jsonb_strip_nulls(e.user_attributes || i.user_attributes)
                    ELSE e.user_attributes || i.user_attributes END
@@ -261,17 +259,41 @@ async def _update(connection: Connection, wanted: Upsert) -> int:
                      AND (i.channel_type IS NULL OR i.channel_type = e.channel_type))
              AND CASE WHEN i.user_id IS NULL THEN i.user_attributes IS NULL OR e.user_id IS NULL
                       ELSE e.user_id IS NULL OR e.user_id = i.user_id END
-           RETURNING pg_column_size(e.attributes) + pg_column_size(e.user_attributes) + pg_column_size(e.metrics) > %s
-               OR pg_column_compression(e.attributes) IS NOT NULL
-               OR pg_column_compression(e.user_attributes) IS NOT NULL
-               OR pg_column_compression(e.metrics) IS NOT NULL OR length(e.address) > 500 AS is_suspicious
-           ) SELECT count(*), count(*) FILTER (WHERE is_suspicious) FROM written""",
-        [wanted.request_id, wanted.request_id, SUSPICIOUS_BYTES],
+           RETURNING {is_suspicious} AS is_suspicious"""
+        ),
+        [wanted.request_id, wanted.request_id],
     )
-    return await _counted(cursor, wanted)
 
 
-async def _counted(cursor: AsyncCursor[TupleRow], wanted: Upsert) -> int:
+# An endpoint is too large; and what is quicker to tell of one, and true of all that are.
+SIZE = sql.SQL(
+    """octet_length(e.attributes::text) + octet_length(e.metrics::text) + octet_length(e.user_attributes::text)
+       + octet_length(e.demographic::text) + octet_length(e.location::text) + coalesce(octet_length(e.address), 0)"""
+)
+IS_TOO_LARGE = sql.SQL("({} > {})").format(SIZE, sql.Literal(ENDPOINT_BYTES_MAX))
+IS_SUSPICIOUS = sql.SQL(
+    """(pg_column_size(e.attributes) + pg_column_size(e.user_attributes) + pg_column_size(e.metrics) > {}
+        OR pg_column_compression(e.attributes) IS NOT NULL OR pg_column_compression(e.user_attributes) IS NOT NULL
+        OR pg_column_compression(e.metrics) IS NOT NULL OR length(e.address) > 500)"""
+).format(sql.Literal(SUSPICIOUS_BYTES))
+
+
+async def _written(connection: Connection, wanted: Upsert, write: sql.SQL, parameters: Sequence[object]) -> int:
+    """Run a statement that writes endpoints; returns how many it wrote, and takes note of those that may be too large.
+
+    A cluster returns immutable expressions only, and cannot write inside a WITH.
+    """
+    if connection.is_cluster:
+        cursor = await connection.execute(write.format(is_suspicious=IS_TOO_LARGE), parameters)
+        found = [is_suspicious for (is_suspicious,) in await cursor.fetchall()]
+        wanted.suspicious += sum(found)
+        return len(found)
+    cursor = await connection.execute(
+        sql.SQL("WITH written AS ({}) SELECT count(*), count(*) FILTER (WHERE is_suspicious) FROM written").format(
+            write.format(is_suspicious=IS_SUSPICIOUS)
+        ),
+        parameters,
+    )
     row = await cursor.fetchone()
     assert row is not None
     wanted.suspicious += row[1]
@@ -283,11 +305,9 @@ async def _oversized(connection: Connection, wanted: Upsert) -> list[int]:
     if not wanted.suspicious:
         return []
     cursor = await connection.execute(
-        """SELECT i.line FROM import_item i JOIN endpoint e USING (app_id, endpoint_id)
-           WHERE octet_length(e.attributes::text) + octet_length(e.metrics::text)
-                 + octet_length(e.user_attributes::text) + octet_length(e.demographic::text)
-                 + octet_length(e.location::text) + coalesce(octet_length(e.address), 0) > %s""",
-        [ENDPOINT_BYTES_MAX],
+        sql.SQL("SELECT i.line FROM import_item i JOIN endpoint e USING (app_id, endpoint_id) WHERE {}").format(
+            IS_TOO_LARGE
+        )
     )
     return [line for (line,) in await cursor.fetchall()]
 

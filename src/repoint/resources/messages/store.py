@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from repoint.db import Connection, DatabaseUnavailableError
 from repoint.resources.endpoints.store import Endpoint
-from repoint.work.outbox import Leased
+from repoint.work.outbox import Leased, wake
 from repoint.work.slices import SLICE_MESSAGES_MAX, Slice
 
 ID_BYTES = 25
@@ -50,45 +50,70 @@ def message_id_of(activity_id: str, key: str) -> str:
     return base64.b32hexencode(digest[:ID_BYTES]).decode().lower()
 
 
+# What is done with NewActivity objects, as JSON.
+ACTIVITIES = sql.SQL(
+    """
+    INSERT INTO activity (activity_id, app_id, content, created_at)
+    SELECT activity_id, app_id, content, created_at
+    FROM json_to_recordset(%(given)s::json) AS given (
+        activity_id text, app_id text, content jsonb, created_at timestamptz)
+    ON CONFLICT DO NOTHING
+    """
+)
+ITEM = sql.SQL(
+    """
+    item AS (
+        SELECT given.activity_id, given.app_id, given.created_at, given.expires_at, one.*
+        FROM json_to_recordset(%(given)s::json) AS given (
+                activity_id text, app_id text, messages json, created_at timestamptz, expires_at timestamptz),
+            json_to_recordset(given.messages) AS one (
+                endpoint_id text, message_id text, channel_type text, address text, personal jsonb))
+    """
+)
+MESSAGES = sql.SQL(
+    """
+    INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state, created_at,
+        modified_at)
+    SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, 'ACCEPTED', created_at, created_at
+    FROM item
+    ON CONFLICT DO NOTHING
+    RETURNING message_id
+    """
+)
+WORK = sql.SQL(
+    """
+    INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, due_at,
+        expires_at)
+    SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, created_at, expires_at
+    FROM item
+    """
+)
+ACCEPTED = sql.SQL(
+    """
+    WITH new_activity AS ({activities}), {item}, new_message AS ({messages}),
+        new_work AS ({work} WHERE message_id IN (SELECT message_id FROM new_message))
+    SELECT pg_notify('outbox', '')
+    """
+).format(activities=ACTIVITIES, item=ITEM, messages=MESSAGES, work=WORK)
+NEW_MESSAGES = sql.SQL("WITH {} {}").format(ITEM, MESSAGES)
+NEW_WORK = sql.SQL("WITH {} {} WHERE message_id = ANY (%(message_ids)s)").format(ITEM, WORK)
+
+
 async def insert(connection: Connection, activities: Sequence[NewActivity]) -> list[None]:
     """Accept messages: content, ledger and outbox rows in one statement; for `Database.gather`.
 
     Safe to repeat: what an earlier, unanswered attempt has inserted is left as it is.
     """
     each_once = {activity.activity_id: activity for activity in activities}
-    await connection.execute(
-        """
-        WITH given AS (
-            SELECT * FROM json_to_recordset(%s::json) AS given (
-                activity_id text, app_id text, content jsonb, messages json, created_at timestamptz,
-                expires_at timestamptz)
-        ), new_activity AS (
-            INSERT INTO activity (activity_id, app_id, content, created_at)
-            SELECT activity_id, app_id, content, created_at FROM given
-            ON CONFLICT DO NOTHING
-        ), item AS (
-            SELECT given.activity_id, given.app_id, given.created_at, given.expires_at, one.*
-            FROM given, json_to_recordset(given.messages) AS one (
-                endpoint_id text, message_id text, channel_type text, address text, personal jsonb)
-        ), new_message AS (
-            INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state,
-                created_at, modified_at)
-            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, 'ACCEPTED',
-                created_at, created_at
-            FROM item
-            ON CONFLICT DO NOTHING
-            RETURNING message_id
-        ), new_work AS (
-            INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
-                due_at, expires_at)
-            SELECT app_id, activity_id, endpoint_id, message_id, channel_type, address, personal,
-                created_at, expires_at
-            FROM item WHERE message_id IN (SELECT message_id FROM new_message)
-        )
-        SELECT pg_notify('outbox', '')
-        """,
-        [msgspec.json.encode(list(each_once.values())).decode()],
-    )
+    given = {"given": msgspec.json.encode(list(each_once.values())).decode()}
+    if connection.is_cluster:  # which cannot write inside a WITH
+        async with connection.transaction():
+            await connection.execute(ACTIVITIES, given)
+            new = await (await connection.execute(NEW_MESSAGES, given)).fetchall()
+            await connection.execute(NEW_WORK, {**given, "message_ids": [message_id for (message_id,) in new]})
+            await wake(connection)
+    else:
+        await connection.execute(ACCEPTED, given)
     return [None] * len(activities)
 
 
@@ -140,21 +165,19 @@ async def insert_selected(connection: Connection, activity: SelectedActivity) ->
             WITH numbered AS (
                 SELECT endpoint_id, row_number() OVER (ORDER BY endpoint_id) - 1 AS number
                 FROM message WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
-            ), new_slice AS (
-                INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
-                    expires_at)
-                SELECT %(app_id)s, %(activity_id)s, min(endpoint_id), max(endpoint_id), count(*), %(created_at)s,
-                    %(expires_at)s
-                FROM numbered GROUP BY number / %(size)s ORDER BY number / %(size)s
-                RETURNING messages
             )
-            SELECT coalesce(sum(messages), 0), pg_notify('outbox', '') FROM new_slice
+            INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
+                expires_at)
+            SELECT %(app_id)s, %(activity_id)s, min(endpoint_id), max(endpoint_id), count(*), %(created_at)s,
+                %(expires_at)s
+            FROM numbered GROUP BY number / %(size)s ORDER BY number / %(size)s
+            RETURNING messages
             """,
             _selection(activity),
         )
-        row = await cut.fetchone()
-        assert row is not None
-        return int(row[0])
+        rows = await cut.fetchall()
+        await wake(connection)
+        return sum(messages for (messages,) in rows)
 
 
 SCANS = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"]

@@ -1,0 +1,232 @@
+"""One round of a merge, written: which updates can be, what each becomes, and those rows.
+
+On one PostgreSQL that is one statement. On a cluster no node sees all endpoints, so the ones that matter are fetched to
+the coordinator first, judged there by the same words, and then written where they belong.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+import msgspec
+from psycopg import sql
+
+from repoint.db import Connection
+
+ENDPOINTS_PER_USER_MAX = 15
+ENDPOINT_BYTES_MAX = 15 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of one update.
+
+    `problem` says why it was not written ("reach": alone it may not, see `write`). `taken_address` is an address that
+    other active endpoints have, too; `shared_user` a user whose other endpoints are to have `shared_attributes`.
+    """
+
+    position: int
+    problem: str | None
+    is_written: bool
+    channel_type: str | None
+    taken_address: str | None
+    shared_user: str | None
+    shared_attributes: dict[str, list[str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """What is written in the same statement as the endpoints, from them as they are then.
+
+    `statement` may read `settled`: the position `n` of each update that is written, and the endpoint's columns. It has
+    one parameter, `companion`, which `parameter` makes of the positions at hand.
+    """
+
+    statement: LiteralString
+    parameter: Callable[[Sequence[int]], str]
+
+
+CHECKED = sql.SQL(
+    """
+    item AS (
+        SELECT * FROM json_to_recordset(%(items)s::json) AS item (
+            n int, app_id text, endpoint_id text, given_id text, channel_type text, address text,
+            is_active boolean, is_opted_out boolean, effective_at timestamptz, now timestamptz,
+            request_id text, user_id text, attributes jsonb, metrics jsonb, demographic jsonb,
+            location jsonb, user_attributes jsonb)
+    ), merged AS (
+        SELECT i.n, i.app_id, i.endpoint_id, coalesce(e.given_id, i.given_id) AS given_id,
+            coalesce(e.revision, 0) + 1 AS revision,
+            coalesce(i.channel_type, e.channel_type) AS channel_type,
+            coalesce(i.address, e.address) AS address,
+            i.is_active,
+            coalesce(i.is_opted_out, e.is_opted_out, i.address IS NULL) AS is_opted_out,
+            coalesce(e.cohort_id, floor(random() * 100)::smallint) AS cohort_id,
+            coalesce(e.created_at, i.now) AS created_at,
+            i.effective_at, i.request_id,
+            coalesce(i.user_id, e.user_id) AS user_id,
+            CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{{}}')
+                 ELSE jsonb_strip_nulls(coalesce(e.attributes, '{{}}') || i.attributes) END AS attributes,
+            CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{{}}')
+                 ELSE jsonb_strip_nulls(coalesce(e.metrics, '{{}}') || i.metrics) END AS metrics,
+            coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{{}}') AS demographic,
+            coalesce(e.location || i.location, i.location, e.location, '{{}}') AS location,
+            CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
+                 THEN jsonb_strip_nulls(coalesce(family.attributes, '{{}}') || coalesce(i.user_attributes, '{{}}'))
+                 WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{{}}')
+                 ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{{}}') || i.user_attributes)
+            END AS user_attributes,
+            coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
+                e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
+                OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
+            ) AS takes_address,
+            i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
+            family.endpoints > 0 AS joins_others,
+            CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
+                 THEN 'channel'
+                 WHEN family.endpoints >= %(endpoints_max)s THEN 'user' END AS problem
+        FROM item i LEFT JOIN {endpoint} e USING (app_id, endpoint_id)
+        CROSS JOIN LATERAL (  -- whom a user's new endpoint joins; nobody, where it has been theirs before
+            SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
+            FROM {endpoint} u
+            WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
+        ) family
+    ), reaching AS MATERIALIZED (
+        SELECT m.*,
+            m.takes_address AND EXISTS (
+                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.address = m.address
+                  AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
+            m.changes_user AND EXISTS (
+                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
+                  AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user
+        FROM merged m
+    ), checked AS (
+        SELECT r.*, CASE
+            WHEN r.problem IS NOT NULL THEN r.problem
+            WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
+                + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
+                + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > %(bytes_max)s THEN 'size'
+            WHEN %(is_alone)s AND (r.reaches_address OR r.reaches_user OR r.joins_others) THEN 'reach' END AS stop
+        FROM reaching r
+    )
+    """
+)
+WRITTEN = sql.SQL(
+    """
+    INSERT INTO endpoint AS e (app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
+        is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
+        demographic, location, user_attributes)
+    SELECT app_id, endpoint_id, given_id, revision, channel_type, address, is_active,
+        is_opted_out, cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics,
+        demographic, location, user_attributes
+    FROM checked WHERE stop IS NULL ORDER BY app_id, endpoint_id
+    ON CONFLICT (app_id, endpoint_id) DO UPDATE SET
+        revision = excluded.revision, channel_type = excluded.channel_type,
+        address = excluded.address, is_active = excluded.is_active,
+        is_opted_out = excluded.is_opted_out, effective_at = excluded.effective_at,
+        request_id = excluded.request_id, user_id = excluded.user_id,
+        attributes = excluded.attributes, metrics = excluded.metrics,
+        demographic = excluded.demographic, location = excluded.location,
+        user_attributes = excluded.user_attributes
+    WHERE e.revision = excluded.revision - 1
+    RETURNING app_id, endpoint_id
+    """
+)
+KEPT = sql.SQL("CREATE TEMP TABLE checked ON COMMIT DROP AS WITH {checked} SELECT * FROM checked").format(
+    checked=CHECKED.format(endpoint=sql.Identifier("near_endpoint"))
+)
+
+
+NOTHING: Final = "SELECT"
+
+
+@functools.cache
+def _at_once(companion: LiteralString) -> bytes:
+    """The merge, and what goes with it, as one statement."""
+    return (
+        sql.SQL(
+            """
+    WITH {checked}, written AS ({written}), settled AS (
+        SELECT checked.* FROM checked JOIN written USING (app_id, endpoint_id)
+    ), companion AS ({companion})
+    SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type,
+        CASE WHEN c.reaches_address THEN c.address END, CASE WHEN c.reaches_user THEN c.user_id END,
+        CASE WHEN c.reaches_user THEN c.user_attributes END
+    FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
+    """
+        )
+        .format(
+            checked=CHECKED.format(endpoint=sql.Identifier("endpoint")), written=WRITTEN, companion=sql.SQL(companion)
+        )
+        .as_bytes()
+    )
+
+
+async def write(
+    connection: Connection, items: Sequence[Mapping[str, Any]], companion: Companion | None, *, is_alone: bool
+) -> list[Merged]:
+    """Write what can be written; with `is_alone`, only what needs no other endpoint changed.
+
+    The items are updates with their positions ("n"), no two of the same endpoint. What another process changes at the
+    same moment is not written, and has no problem.
+    """
+    given = {
+        "items": msgspec.json.encode(items).decode(),
+        "endpoints_max": ENDPOINTS_PER_USER_MAX,
+        "bytes_max": ENDPOINT_BYTES_MAX,
+        "is_alone": is_alone,
+    }
+    statement: LiteralString = NOTHING
+    if companion is not None:
+        statement, given["companion"] = companion.statement, companion.parameter([item["n"] for item in items])
+    if connection.is_cluster:
+        return await _write_in_steps(connection, items, statement, given)
+    cursor = await connection.execute(_at_once(statement), given)
+    return [Merged(*row) for row in await cursor.fetchall()]
+
+
+async def _write_in_steps(
+    connection: Connection, items: Sequence[Mapping[str, Any]], companion: LiteralString, given: dict[str, Any]
+) -> list[Merged]:
+    async with connection.transaction():
+        await _fetch_near(connection, items)
+        await connection.execute(KEPT, given)
+        written = await (await connection.execute(WRITTEN)).fetchall()
+        await connection.execute(
+            """CREATE TEMP TABLE settled ON COMMIT DROP AS SELECT * FROM checked
+               WHERE (app_id, endpoint_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))""",
+            [[app_id for app_id, _ in written], [endpoint_id for _, endpoint_id in written]],
+        )
+        await connection.execute(companion, given)
+        cursor = await connection.execute(
+            """SELECT n, stop, n IN (SELECT n FROM settled), channel_type, CASE WHEN reaches_address THEN address END,
+                   CASE WHEN reaches_user THEN user_id END, CASE WHEN reaches_user THEN user_attributes END
+               FROM checked"""
+        )
+        merged = [Merged(*row) for row in await cursor.fetchall()]
+        await connection.execute("DROP TABLE near_endpoint, checked, settled")
+    return merged
+
+
+async def _fetch_near(connection: Connection, items: Sequence[Mapping[str, Any]]) -> None:
+    """The endpoints themselves, those at their addresses, old and new, and those of their users."""
+    await connection.execute("CREATE TEMP TABLE near_endpoint (LIKE endpoint) ON COMMIT DROP")
+    apps = list({item["app_id"] for item in items})
+    ids = list({item["endpoint_id"] for item in items})
+    await connection.execute(
+        "INSERT INTO near_endpoint SELECT * FROM endpoint WHERE app_id = ANY(%s) AND endpoint_id = ANY(%s)", [apps, ids]
+    )
+    known = await (await connection.execute("SELECT address, user_id FROM near_endpoint")).fetchall()
+    addresses = {item["address"] for item in items} | {address for address, _ in known}
+    users = {item["user_id"] for item in items} | {user_id for _, user_id in known}
+    await connection.execute(
+        """INSERT INTO near_endpoint SELECT * FROM endpoint
+           WHERE app_id = ANY(%s) AND (address = ANY(%s) OR user_id = ANY(%s)) AND endpoint_id <> ALL(%s)""",
+        [apps, list(addresses - {None}), list(users - {None}), ids],
+    )
+    await connection.execute(
+        """CREATE INDEX ON near_endpoint (app_id, endpoint_id); CREATE INDEX ON near_endpoint (app_id, user_id);
+           CREATE INDEX ON near_endpoint (app_id, address)""",
+        prepare=False,
+    )
