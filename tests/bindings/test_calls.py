@@ -15,6 +15,8 @@ from repoint.bindings import store
 from repoint.bindings.functions import AnswerError, FunctionError, Functions
 from repoint.db import Database
 from repoint.db.embedded import dsn_of
+from repoint.delivery.provider import CustomMessage
+from repoint.delivery.providers.custom import CalledProvider
 from repoint.sealing import Seal
 from tests.campaigns.far_end import FarEnd, function_arn
 
@@ -164,3 +166,14 @@ def test_a_name_is_not_a_pattern(call):
     """What is bound to `called` is not what `c_lled` names."""
     with pytest.raises(FunctionError, match="nothing is bound to c_lled"):
         call("aws", lambda functions: functions.invoke("c_lled", {}))
+
+
+def test_a_call_has_at_most_six_megabytes(call, far_end):
+    """Four endpoints of 2.5 MB: two calls, though fifty might go together."""
+    url = far_end.serve("/f")
+    head = {"Data": "d"}
+    messages = [CustomMessage(f"m{n}", ARN, head, f"e{n}", {"Address": "x" * 2_500_000}) for n in range(4)]
+    outcomes = call(url, lambda functions: CalledProvider(functions, endpoints_max=50).send(messages))
+
+    assert sorted(list(payload["Endpoints"]) for payload in far_end.called("/f")) == [["e0", "e1"], ["e2", "e3"]]
+    assert {outcome.status for outcome in outcomes} == {"SUCCESSFUL"}

@@ -6,7 +6,7 @@ import socket
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.campaigns.conftest import App, iso
+from tests.campaigns.conftest import EMAIL, App, iso
 from tests.campaigns.far_end import ACCOUNT, function_arn, put_custom, through
 from tests.campaigns.test_commands import as_json
 from tests.streams.conftest import bind
@@ -87,6 +87,13 @@ def test_an_update_asks_only_far_ends_that_are_new(app, far_end):
         app.update(campaign, **through(far_end.serve("/moves", Server="x")))
 
     assert app.get(campaign)["CustomDeliveryConfiguration"]["DeliveryUri"].endswith("/stays")
+
+
+def test_a_campaign_that_turns_to_email_has_no_far_end_any_more(app, far_end):
+    campaign = app.campaign(start=iso(days=1), **through(far_end.serve("/before")))
+    app.update(campaign, MessageConfiguration=EMAIL)
+
+    assert "CustomDeliveryConfiguration" not in app.get(campaign)
 
 
 @pytest.mark.parametrize(

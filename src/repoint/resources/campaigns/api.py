@@ -70,9 +70,7 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
     app = await require_app(call, request["ApplicationId"])
     given = {name: value for name, value in request["WriteCampaignRequest"].items() if name != "tags"}
     before = await _require(call, app, request["CampaignId"])
-    document = {**before.document, **given}
-    if "SegmentId" in given and "SegmentVersion" not in given:
-        document.pop("SegmentVersion", None)
+    document = _merged(before.document, given)
     if before.status == "COMPLETED" and any(
         (value or None) != (before.document.get(name) or None) for name, value in given.items() if name not in LABELS
     ):
@@ -96,6 +94,17 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
             end = timetable.end if timetable.is_windowed else changed.modified_at
             await store.move_window(connection, changed, treatment.treatment_id, end)
     return await _shown(call, changed)
+
+
+def _merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition with what is given; what goes with a member goes when that is replaced."""
+    document = {**before, **given}
+    if "SegmentId" in given and "SegmentVersion" not in given:
+        document.pop("SegmentVersion", None)
+    is_custom_still = "CustomMessage" in document.get("MessageConfiguration", {})
+    if "CustomDeliveryConfiguration" not in given and not is_custom_still:
+        document.pop("CustomDeliveryConfiguration", None)
+    return document
 
 
 async def delete_campaign(call: Call, request: shapes.DeleteCampaignRequest) -> shapes.CampaignResponse:

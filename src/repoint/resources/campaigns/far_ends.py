@@ -30,6 +30,8 @@ def check_custom(treatment: Treatment) -> None:
         if treatment.message.get("CustomMessage"):
             raise refuse(path, "is required with a CustomMessage")
         return
+    if "CustomMessage" not in treatment.message:
+        raise refuse(path, "needs a CustomMessage in MessageConfiguration")
     uri = treatment.custom_delivery["DeliveryUri"]
     if not LAMBDA.match(uri) and not WEB_URL.match(uri):
         raise refuse(f"{path}.DeliveryUri", "must be the name or ARN of a Lambda function, or an https:// URL")
