@@ -185,6 +185,22 @@ def test_no_more_messages_are_sent_in_a_second_than_the_limit(tell):
     assert tell(story) == [2, 6, 10, 14, 18, 20]
 
 
+def test_a_small_campaign_does_not_wait_for_the_end_of_a_large_one(tell):
+    async def story(world):
+        for number in range(40):
+            await world.put(f"p{number:02}")
+        for rate in (2, 100):  # slices of one message, a dozen of them due when the other's only one is
+            await world.campaign(Schedule={"StartTime": "IMMEDIATE"}, Limits={"MessagesPerSecond": rate})
+            await world.schedule()
+            await world.wait(seconds=4)
+        claimed = [await slices.claim(world.server.db, world.now, lease_seconds=60, draw=n) for n in range(8)]
+        return [one.activity_id for one in claimed]
+
+    first, *_ = activities = tell(story)
+
+    assert set(activities) > {first}
+
+
 def test_an_event_outside_the_window_is_not_answered(tell):
     async def story(world):
         await world.put("ann")
@@ -251,7 +267,7 @@ def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(tell, limits):
         async with world.process() as server:
             couriers = [courier_of(world, server) for _ in range(2)]
             if limits:
-                one = await slices.claim(server.db, world.now, lease_seconds=1)
+                one = await slices.claim(server.db, world.now, lease_seconds=1, draw=0)
                 await server.db.atomically(lambda connection: slices.scatter(connection, one, world.now))
             batches = []
             for courier in couriers:
@@ -279,6 +295,6 @@ async def claimed(courier, server, now, *, is_slice):
     if not is_slice:
         batch = await outbox.claim(server.db, now, 10, lease_seconds=1)
         return lambda: courier.deliver(batch)
-    one = await slices.claim(server.db, now, lease_seconds=1)
+    one = await slices.claim(server.db, now, lease_seconds=1, draw=0)
     deliveries = await courier.prepare_slice(one)
     return lambda: courier.deliver_slice(one, deliveries)

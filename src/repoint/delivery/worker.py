@@ -10,6 +10,7 @@ Its loops are among the few places with a broad `except`: one message's bug must
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ CLAIM_MESSAGES_MIN = 125  # waiting for so much room makes batches worth their s
 CALLS_MAX = 64  # called slices in work at once, of all activities
 IDLE_SECONDS_MAX = 5.0
 HOUSEKEEPING_SECONDS = 60.0
+DRAW_BITS = 62
 RECONNECT_SECONDS = 0.5
 
 
@@ -112,7 +114,8 @@ class Worker:
     async def _next_slice(self) -> bool:
         """Claim a slice, make it ready, and put it on the wire when the one before is done."""
         lease = self._settings.lease_seconds
-        one = await slices.claim(self._db, self._server.clock(), lease_seconds=lease)
+        draw = random.getrandbits(DRAW_BITS)
+        one = await slices.claim(self._db, self._server.clock(), lease_seconds=lease, draw=draw)
         if one is None:
             return False
         keeping = asyncio.create_task(self._keep(lambda: self._extend_slice(one)))

@@ -32,15 +32,34 @@ class Slice:
     expires_at: datetime
 
 
-async def claim(db: Database, now: datetime, *, lease_seconds: float) -> Slice | None:
-    """Lease the slice for the wire that has been due longest."""
+async def claim(db: Database, now: datetime, *, lease_seconds: float, draw: int) -> Slice | None:
+    """Lease a slice for the wire: of any activity that has one due, the one of its slices that has been due longest.
+
+    `draw`, a random number, decides whose turn it is, so that a small campaign does not wait for the end of a large one
+    that began before it. The index is read from one activity to the next, however many slices each has.
+    """
     row = await db.fetch_one(
-        """UPDATE outbox_slice SET due_at = %s, attempts = attempts + 1
-           WHERE slice_id = (
-               SELECT slice_id FROM outbox_slice WHERE due_at <= %s AND NOT is_called
-               ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-           RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at""",
-        [now + timedelta(seconds=lease_seconds), now],
+        """
+        WITH RECURSIVE waiting AS (
+            (SELECT activity_id FROM outbox_slice WHERE NOT is_called ORDER BY activity_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT next.activity_id FROM outbox_slice next
+                    WHERE NOT next.is_called AND next.activity_id > waiting.activity_id
+                    ORDER BY next.activity_id LIMIT 1)
+            FROM waiting WHERE waiting.activity_id IS NOT NULL
+        )
+        UPDATE outbox_slice SET due_at = %(until)s, attempts = attempts + 1
+        WHERE slice_id = (
+            SELECT first.slice_id FROM waiting
+            CROSS JOIN LATERAL (
+                SELECT slice_id FROM outbox_slice
+                WHERE NOT is_called AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
+                ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
+            ) AS first
+            ORDER BY hashtextextended(waiting.activity_id, %(draw)s) LIMIT 1)
+        RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
+        """,
+        {"until": now + timedelta(seconds=lease_seconds), "now": now, "draw": draw},
     )
     return Slice(*row) if row else None
 
