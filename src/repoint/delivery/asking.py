@@ -32,7 +32,7 @@ class Asker:
     """Asks: so many endpoints in a call, no more bytes than a function takes, all calls at the same time."""
 
     def __init__(self, functions: Functions, *, endpoints_max: int) -> None:
-        self.functions = functions
+        self._functions = functions
         self._endpoints_max = endpoints_max
 
     async def ask(self, uri: str, head: Mapping[str, Any], endpoints: Documents) -> Answers:
@@ -44,7 +44,7 @@ class Asker:
 
     async def _call(self, uri: str, head: Mapping[str, Any], endpoints: Documents, answers: Answers) -> None:
         try:
-            reply = await self.functions.call(uri, {**head, "Endpoints": endpoints})
+            reply = await self._functions.call(uri, {**head, "Endpoints": endpoints})
             answers.said.update(said_of(endpoints, reply))
         except (FunctionError, AnswerFaultError) as error:
             text = str(error) if uri in str(error) else f"{uri}: {error}"
