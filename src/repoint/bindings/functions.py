@@ -135,7 +135,8 @@ class Functions:
         await self._db.settle()
         binding = await self._db.cached(store.load, (self._seal, name))
         if binding is None:
-            raise FunctionError(f"nothing is bound to {name}: say `repoint bindings set {name} TARGET`")
+            arn = name if name.startswith("arn:") else f"arn:aws:lambda:REGION:ACCOUNT:function:{name}"
+            raise FunctionError(f"nothing is bound to {name}: say `repoint bindings set {arn} TARGET`")
         return binding
 
     def _local_function(self, binding: Binding) -> LocalFunction:
