@@ -1,17 +1,17 @@
 """What a cluster (Citus) asks of the tables that are distributed by endpoint_id, and of the joins between them."""
 
 import re
+from pathlib import Path
 
 import psycopg
 import pytest
 
+import repoint
+from repoint.db.cluster import DISTRIBUTED
 from repoint.resources.segments.compile import compile_segment
 from tests.segments.population import NOW, dsn
 from tests.segments.test_naive import imported_segment, stored
 
-DISTRIBUTED = {"endpoint", "segment_member", "message", "campaign_drop"}
-# Without an endpoint_id of its own: copied to every node, so that any table may be joined with it.
-REPLICATED = {"segment_user"}
 KEYS = """SELECT c.relname, i.relname, array_agg(a.attname::text)
           FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (x.indkey)
@@ -44,7 +44,7 @@ def connection(server):
 def test_every_unique_key_of_a_distributed_table_contains_the_endpoint(connection):
     keys = connection.execute(KEYS, [sorted(DISTRIBUTED)]).fetchall()
 
-    assert {table for table, _, _ in keys} == DISTRIBUTED
+    assert {table for table, _, _ in keys} == set(DISTRIBUTED)
     assert [(table, index) for table, index, columns in keys if "endpoint_id" not in columns] == []
 
 
@@ -68,3 +68,12 @@ def test_a_condition_joins_distributed_tables_on_application_and_endpoint_alone(
         key = f"{alias}.segment_id = ? AND {alias}.version = ?"
         join = f"{alias}.app_id = e.app_id AND {key} AND {alias}.{column} = e.{column}"
         assert text.count(f"FROM {table} AS {alias} WHERE {join})") == text.count(f"FROM {table}")
+
+
+def test_no_statement_writes_a_distributed_table_inside_a_with():
+    write = re.compile(rf"AS (?:MATERIALIZED )?\(\s*(?:INSERT INTO|UPDATE|DELETE FROM) (?:{'|'.join(DISTRIBUTED)})\b")
+    files = sorted(Path(repoint.__file__).parent.rglob("*.py"))
+    found = [file.name for file in files if write.search(file.read_text())]
+
+    assert len(files) > 200
+    assert found == []
