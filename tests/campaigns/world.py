@@ -50,7 +50,6 @@ class Relay:
 
     draw: random.Random
     mood: str = "good"
-    on_mail: object = None
     times: Counter = field(default_factory=Counter)
     server: HostileRelay = None
 
