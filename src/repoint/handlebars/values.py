@@ -1,5 +1,6 @@
 """How values behave in templates: what is true, what they look like, how they compare (jknack/handlebars.java)."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -117,12 +118,12 @@ def overridden(context: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
 
 def _put(changed: dict[str, Any], path: str, value: Any) -> None:
     """Put a value at a path, into copies of what leads there."""
-    *names, last = [name.strip("[]") for name in PART.findall(path)] or [path]
+    names = [name.strip("[]") for name in PART.findall(path)] or [path]
     here = changed
-    for name in names:
+    for name, following in itertools.pairwise(names):
         found = here.get(name)
-        if isinstance(found, list):  # its other items stay, under their indices
+        if isinstance(found, list) and following.isdecimal():  # its other items stay, under their indices
             found = {str(index): item for index, item in enumerate(found)}
         here[name] = dict(found) if isinstance(found, Mapping) else {}
         here = here[name]
-    here[last] = value
+    here[names[-1]] = value
