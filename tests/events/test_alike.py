@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from repoint.db.embedded import dsn_of
 from repoint.resources.events.reader import EVENT_ID_MAX, Position, each_event, read
-from repoint.resources.events.store import FILL_TAB, Event, append_lines, copy_alike, copy_line, fill_text
+from repoint.resources.events.store import Event, append_lines, copy_alike, copy_line, fill_line
 
 NOW = datetime(2041, 7, 8, 9, 10, 11, 123456, UTC)
 HOSTILE = [
@@ -31,7 +31,7 @@ HOSTILE = [
 def alike(app_id, names):
     """A row of which each event says its name twice, beside a percent sign of all."""
     document = {"attributes": {"name": "NAME", "again": "is NAME!", "rate": "50% %1$s"}}
-    fills = [FILL_TAB.join((fill_text(f"e{number}"), fill_text(name))) for number, name in enumerate(names)]
+    fills = [fill_line((f"e{number}", name)) for number, name in enumerate(names)]
     return copy_alike(Event(app_id, "", "_test", NOW, NOW, document), ("ID-PLACE", "NAME"), fills)
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from repoint.db.embedded import dsn_of
-from repoint.resources.events.store import FILL_TAB, Event, copy_alike, fill_text
+from repoint.resources.events.store import Event, copy_alike, fill_line
 from repoint.resources.kpis import definitions
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
@@ -356,7 +356,7 @@ def test_a_client_cannot_report_what_only_the_server_knows(pinpoint, app_id):
 def test_a_row_of_the_log_that_stands_for_many_counts_as_many(server, pinpoint, app_id):
     now = datetime.now(UTC)
     attributes = {"campaign_id": "c", "campaign_activity_id": "a"}
-    fills = [FILL_TAB.join((fill_text(f"e\t{number % 4}"), fill_text("m"))) for number in range(7)]
+    fills = [fill_line((f"e\t{number % 4}", "m")) for number in range(7)]
     lines = b"".join(
         copy_alike(Event(app_id, "", kind, now, now, {"attributes": attributes, "said": "MARK"}), ("-", "MARK"), fills)
         for kind in ("_email.send", "_email.delivered")

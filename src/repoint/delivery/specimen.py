@@ -4,8 +4,7 @@ A specimen of the deliveries, with a mark wherever they differ, goes through `se
 there is one description of an event, and the log holds it once, with the messages' own values beside it.
 """
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
@@ -13,10 +12,9 @@ from secrets import token_hex
 from repoint.delivery.campaigning import context_of
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.settlement import events_of
-from repoint.resources.events.store import FILL_TAB, Event, copy_alike, fill_text
+from repoint.resources.events.store import copy_alike, fill_line
 
 ROW_EVENTS_MAX = 250  # readers take whole rows: no more than this come at once
-Values = tuple[bytes, ...]
 
 # What deliveries of one plan differ in, in the order of `_values`.
 NAMES = ("endpoint_id", "given_id", "message_id", "address", "subject", "response", "context")
@@ -29,8 +27,8 @@ def write_lines(deliveries: Sequence[Delivery], now: datetime) -> list[bytes]:
     has_context = any(marks["context"] in repr(event.document) for event in events)
     lines = []
     for some in _cut(deliveries):
-        values = [_values(delivery, has_context=has_context) for delivery in some]
-        lines += [_line(event, marks, values) for event in events]
+        fills = [fill_line(_values(delivery, has_context=has_context)) for delivery in some]
+        lines += [copy_alike(event, list(marks.values()), fills) for event in events]
     return lines
 
 
@@ -58,24 +56,16 @@ def _specimen(model: Delivery, marks: dict[str, str]) -> Delivery:
     )
 
 
-def _values(delivery: Delivery, *, has_context: bool) -> Values:
+def _values(delivery: Delivery, *, has_context: bool) -> Sequence[str]:
+    """In the order of NAMES, for all of the events."""
     row = delivery.row
     assert delivery.outcome is not None
     return (
-        fill_text(row.endpoint_id),
-        fill_text(delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id),
-        row.message_id.encode(),
-        fill_text(row.address),
-        fill_text(delivery.rendered.get("Subject", "")),
-        fill_text(delivery.outcome.status_message),
-        fill_text(context_of(delivery.endpoint)) if has_context else b"",
+        row.endpoint_id,
+        delivery.endpoint.given_id if delivery.endpoint else row.endpoint_id,
+        row.message_id,
+        row.address,
+        delivery.rendered.get("Subject", ""),
+        delivery.outcome.status_message,
+        context_of(delivery.endpoint) if has_context else "",
     )
-
-
-def _line(event: Event, marks: dict[str, str], values: Sequence[Values]) -> bytes:
-    """One event of all, with the values that it shows; the endpoint's id comes first, shown or not."""
-    shown = repr(event.document)
-    used = [number for number, name in enumerate(NAMES) if number == 0 or marks[name] in shown]
-    pick: Callable[[Values], Sequence[bytes]] = operator.itemgetter(*used, 0)  # two at least: a tuple in any case
-    fills = [FILL_TAB.join(pick(one)[:-1]) for one in values]
-    return copy_alike(event, [marks[NAMES[number]] for number in used], fills)

@@ -60,7 +60,7 @@ def copy_alike(event: Event, places: Sequence[str], fills: Sequence[bytes]) -> b
     """Many events that differ in some places, as one line of COPY's text format.
 
     `places` are the strings in the event that stand for what differs; `fills` are the events' own values, an event
-    each, in the order of `places`, the endpoint's id first, as `fill_text` writes them and with `FILL_TAB` between.
+    each, in the order of `places`, the endpoint's id first, as `fill_line` writes them.
     """
     document = msgspec.json.encode(event.document).replace(b"%", b"%%")
     for number, place in enumerate(places, 1):
@@ -74,16 +74,16 @@ def _copy_row(event: Event, endpoint_id: str, document: bytes, rest: bytes) -> b
     return b"%b%b\t%b\n" % ((head + tail).encode(), document.replace(b"\\", b"\\\\"), rest)
 
 
-FILL_TAB = rb"\t"  # as COPY's text format has them inside a column
-FILL_NEWLINE = rb"\n"
+FILL_NEWLINE = rb"\n"  # as COPY's text format has them inside a column
 PLAIN = re.compile(r"[ !#-\[\]-~]*\Z")  # what stands for itself in JSON, and in COPY
 
 
-def fill_text(text: str) -> bytes:
-    """A value as it stands inside a JSON string inside COPY's text format; jsonb cannot hold NUL."""
-    if PLAIN.match(text):
-        return text.encode()
-    return msgspec.json.encode(text.replace("\x00", ""))[1:-1].replace(b"\\", b"\\\\")
+def fill_line(values: Sequence[str]) -> bytes:
+    """What one event puts in its places; jsonb cannot hold NUL."""
+    if PLAIN.match("".join(values)):
+        return "\\t".join(values).encode()
+    encoded = [msgspec.json.encode(value.replace("\x00", ""))[1:-1] for value in values]
+    return rb"\t".join([value.replace(b"\\", b"\\\\") for value in encoded])
 
 
 def copy_text(value: str) -> str:

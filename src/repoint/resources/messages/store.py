@@ -213,9 +213,10 @@ async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, E
         raise DatabaseUnavailableError("a node of the cluster has not committed all of the slice yet")
     cursor = await connection.execute(
         """SELECT m.endpoint_id, m.message_id, m.channel_type, m.address,
-                  e.app_id, e.endpoint_id, e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out,
-                  e.cohort_id, e.created_at, e.effective_at, e.request_id, e.user_id, e.attributes, e.metrics,
-                  e.demographic, e.location, e.user_attributes
+                  e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out, e.cohort_id, e.created_at,
+                  e.effective_at, e.request_id, e.user_id,
+                  concat('[', e.attributes, ',', e.metrics, ',', e.demographic, ',', e.location, ',',
+                      e.user_attributes, ']')
            FROM message m LEFT JOIN endpoint e ON e.app_id = m.app_id AND e.endpoint_id = m.endpoint_id
            WHERE m.app_id = %s AND m.activity_id = %s AND m.endpoint_id BETWEEN %s AND %s AND m.state = 'ACCEPTED'
            ORDER BY m.endpoint_id""",
@@ -225,7 +226,7 @@ async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, E
     return [
         (
             Leased(None, app_id, activity_id, row[0], row[1], row[2], row[3], FROM_ENDPOINT, attempts, expires_at),
-            Endpoint(*row[4:]) if row[4] is not None else None,
+            Endpoint(app_id, row[0], *row[4:-1], *msgspec.json.decode(row[-1])) if row[4] is not None else None,
         )
         for row in await cursor.fetchall()
     ]
