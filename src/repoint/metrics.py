@@ -10,9 +10,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
-def prepare_metrics(folder: Path) -> None:
-    """Once, before the processes are forked: an empty folder for their files."""
-    shutil.rmtree(folder, ignore_errors=True)
+def prepare_metrics(folder: Path, *, is_shared: bool = False) -> None:
+    """Once, before the processes are forked: a folder for their files, emptied unless others may be writing there."""
+    if not is_shared:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # the library has no types here

@@ -66,6 +66,11 @@ def is_up(process):
         return False
 
 
+def has_metrics(server):
+    """Whether the running server still has what it has counted, whoever else has started on its data since."""
+    return eventually(lambda: 'repoint_requests_total{operation="CreateApp",status="201"}' in server.get("/metrics"))
+
+
 def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
     server = start_server(tmp_path / "data", "--workers", "0")
     client = server.client()
@@ -80,17 +85,19 @@ def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
     worker.terminate()
 
     assert received["preview"] == "from elsewhere"
+    assert has_metrics(server)
     assert worker.wait(timeout=30) == 0
     assert server.stop() == 0
 
 
-def test_a_taken_port_is_an_error_one_can_read(server):
+def test_a_taken_port_is_an_error_one_can_read(server, app_id):
     port = server.url.rpartition(":")[2]
     command = [REPOINT, "serve", "--data-dir", server.data_dir, "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert has_metrics(server)
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--help"], ["keys", "create", "--help"], ["config", "--help"]])

@@ -20,9 +20,9 @@ def serve(settings: Settings) -> int:
     """`repoint serve`: the API and the workers, until told to stop; returns the exit status."""
     installation = Installation.open(settings)
     try:
-        prepare_metrics(settings.data_dir / "metrics")
         uvloop.run(_announce_first_key(installation))
         with reserve_port(settings.host, settings.port) as port:
+            prepare_metrics(settings.data_dir / "metrics")
             installation.settings = reachable(settings, port)
             api = [
                 Process(f"api-{number}", lambda life: api_process(installation, port, life))
@@ -46,7 +46,7 @@ def work(settings: Settings) -> int:
     """`repoint work`: one worker in this process, for a server elsewhere on the same database."""
     installation = Installation.open(settings)
     try:
-        prepare_metrics(settings.data_dir / "metrics")
+        prepare_metrics(settings.data_dir / "metrics", is_shared=True)
         settle_garbage()
         uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     finally:
