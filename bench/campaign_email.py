@@ -14,14 +14,16 @@ from typing import Any
 
 import psutil
 import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bench.smtp import reference, sink
 from repoint.config import Settings
+from repoint.db import Connection
 from repoint.main import Installation
 from repoint.resources.call import Server, new_id
-from repoint.resources.messages.store import SelectedActivity, insert_selected
+from repoint.resources.messages.store import id_prefix
+from repoint.work import pacing
+from repoint.work.pacing import Pace
 
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "200000"))
 WORKERS = tuple(int(number) for number in os.environ.get("BENCH_WORKERS", "1,2").split(","))
@@ -116,15 +118,29 @@ def workers(count: int, installation: Installation, port: int) -> Iterator[list[
             process.wait()
 
 
+async def write_down(connection: Connection, activity_id: str, now: datetime) -> int:
+    """All endpoints as the audience of an activity, which is due; returns how many they are."""
+    await connection.execute("SELECT set_config('enable_seqscan', 'on', true)")
+    await connection.execute(
+        "INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)",
+        [activity_id, APP, Jsonb(CONTENT), now],
+    )
+    await connection.execute(
+        """INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state, created_at,
+               modified_at)
+           SELECT app_id, %s, endpoint_id, %s || lpad(to_hex(row_number() OVER (ORDER BY endpoint_id)), 12, '0'),
+               channel_type, address, 'ACCEPTED', %s, %s
+           FROM endpoint WHERE app_id = %s ORDER BY endpoint_id""",
+        [activity_id, id_prefix(now), now, now, APP],
+    )
+    return await pacing.cut(connection, APP, [activity_id], Pace(now, None, timedelta(hours=4).total_seconds(), None))
+
+
 async def campaign(server: Server) -> dict[str, float]:
     """Accept the audience, wait until all has been sent: seconds of both."""
-    now = server.clock()
-    activity = SelectedActivity(
-        new_id(), APP, CONTENT, sql.SQL("channel_type = 'EMAIL'"), now, now + timedelta(hours=4)
-    )
-    started = time.perf_counter()
-    async with server.db.connection() as connection:
-        targeted = await insert_selected(connection, activity)
+    activity_id, started = new_id(), time.perf_counter()
+    async with server.db.transaction() as connection:
+        targeted = await write_down(connection, activity_id, server.clock())
     selected = time.perf_counter()
     assert targeted == MESSAGES
     query = "SELECT (SELECT count(*) FROM outbox_slice) + (SELECT count(*) FROM outbox)"
@@ -132,7 +148,7 @@ async def campaign(server: Server) -> dict[str, float]:
         await asyncio.sleep(0.02)
     ended = time.perf_counter()
     states = await server.db.fetch_all(
-        "SELECT state, count(*) FROM message WHERE activity_id = %s GROUP BY state", [activity.activity_id]
+        "SELECT state, count(*) FROM message WHERE activity_id = %s GROUP BY state", [activity_id]
     )
     assert states == [("SENT", MESSAGES)], states
     return {"selecting": selected - started, "all": ended - started}

@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
+from repoint.db import Connection
 from repoint.db.embedded import dsn_of
-from repoint.resources.messages.store import SelectedActivity, insert_selected
+from repoint.work import pacing
+from repoint.work.pacing import Pace
 from tests.conftest import start_server
 
 
@@ -57,15 +60,27 @@ def put_endpoints(pinpoint, app_id, count, **members):
         pinpoint.update_endpoints_batch(ApplicationId=app_id, EndpointBatchRequest={"Item": items[start : start + 100]})
 
 
-def select(server, app_id, content, audience="true", *, activity_id="", between_seconds=(0, 3600)):
-    """Accept an activity, to be sent between then and then; its id, and how many it is for."""
+def select(server, app_id, content, audience="true", *, between_seconds=(0, 3600)):
+    """Write an activity down, to be sent between then and then; its id, and how many it is for."""
     start, end = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in between_seconds)
-    activity_id = activity_id or secrets.token_hex(8)
-    activity = SelectedActivity(activity_id, app_id, content, sql.SQL(audience), start, end)
+    activity_id = secrets.token_hex(8)
+    pace = Pace(start=start, rate=None, seconds=(end - start).total_seconds(), end=None)
+    messages = sql.SQL(
+        """INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state, created_at,
+               modified_at)
+           SELECT app_id, %s, endpoint_id, %s || replace(gen_random_uuid()::text, '-', ''), channel_type, address,
+               'ACCEPTED', %s, %s
+           FROM endpoint WHERE app_id = %s AND ({})"""
+    ).format(sql.SQL(audience))
 
     async def run():
-        async with await psycopg.AsyncConnection.connect(dsn(server), autocommit=True) as connection:
-            return await insert_selected(connection, activity)
+        async with await Connection.connect(dsn(server), autocommit=True) as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)",
+                [activity_id, app_id, Jsonb(content), start],
+            )
+            await connection.execute(messages, [activity_id, f"{int(start.timestamp()):08x}", start, start, app_id])
+            return await pacing.cut(connection, app_id, [activity_id], pace)
 
     return activity_id, asyncio.run(run())
 

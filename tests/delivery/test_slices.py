@@ -54,15 +54,6 @@ def comparable(row):
     return endpoint_id, event_type, repr(document)
 
 
-def test_an_activity_is_accepted_once(server, pinpoint, app_id):
-    put_endpoints(pinpoint, app_id, 3)
-    activity_id, first = select(server, app_id, email_content(), "user_id = 'u1'")
-    _, second = select(server, app_id, email_content(), activity_id=activity_id)
-
-    assert (first, second) == (1, 0)
-    assert query(server, "SELECT endpoint_id FROM message WHERE activity_id = %s", activity_id) == [("e0001",)]
-
-
 def test_who_was_deleted_since_gets_nothing(server, pinpoint, app_id):
     put_endpoints(pinpoint, app_id, 3)
     activity_id, _ = select(server, app_id, email_content(), between_seconds=(1, 60))

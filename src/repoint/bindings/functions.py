@@ -3,18 +3,16 @@
 import asyncio
 import random
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.bindings import store
+from repoint.bindings.clients import Clients
 from repoint.bindings.local import INVOKE_SECONDS, LocalFailure, LocalFunction
 from repoint.bindings.store import Binding
 from repoint.bindings.webhooks import WebhookError, Webhooks
@@ -25,7 +23,6 @@ from repoint.sealing import Seal
 DEFAULT_REGION = "us-east-1"
 HANDLER = "lambda_handler"
 LAMBDA_CALLS_MAX = 64  # at once, each on a thread of its own
-CONNECT_SECONDS = 5
 ATTEMPTS_MAX = 3
 RETRY_SECONDS_FIRST = 0.5
 # What callers may name a function by, and a webhook.
@@ -58,8 +55,7 @@ class Functions:
         self._seconds = seconds
         self._webhooks = Webhooks(clock, seconds=seconds)
         self._threads = ThreadPoolExecutor(LAMBDA_CALLS_MAX, thread_name_prefix="lambda")
-        self._making = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients = Clients("lambda", calls_max=LAMBDA_CALLS_MAX, read_seconds=seconds)
         self._local: dict[tuple[str, str], LocalFunction] = {}
 
     async def invoke(self, uri: str, payload: Any) -> Any:
@@ -71,7 +67,7 @@ class Functions:
         """
         if is_url(uri):
             return await self._post(uri, uri, payload)
-        binding = await self._binding(uri)
+        binding = await bound(self._db, self._seal, uri)
         if binding.kind == "http":
             return await self._post(binding.arn, binding.target, payload, binding.secret)
         if binding.kind == "python":
@@ -114,7 +110,7 @@ class Functions:
             if is_url(uri):
                 await self._webhooks.shake_hands(uri, account_id)
                 return
-            binding = await self._binding(uri)
+            binding = await bound(self._db, self._seal, uri)
             if binding.kind == "http":
                 await self._webhooks.head(binding.target)
             elif binding.kind == "aws":
@@ -130,14 +126,6 @@ class Functions:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for function in self._local.values():
             await function.close()
-
-    async def _binding(self, name: str) -> Binding:
-        await self._db.settle()
-        binding = await self._db.cached(store.load, (self._seal, name))
-        if binding is None:
-            arn = name if name.startswith("arn:") else f"arn:aws:lambda:REGION:ACCOUNT:function:{name}"
-            raise FunctionError(f"nothing is bound to {name}: say `repoint bindings set {arn} TARGET`")
-        return binding
 
     def _local_function(self, binding: Binding) -> LocalFunction:
         function = self._local.get((binding.arn, binding.target))
@@ -177,21 +165,23 @@ class Functions:
         return _decoded(binding.arn, content)
 
     def _invoke_lambda(self, binding: Binding, body: bytes, invocation_type: str) -> tuple[dict[str, Any], bytes]:
-        client = self._lambda(store.region_of(binding.arn) or DEFAULT_REGION)
+        client = self._clients.of(store.region_of(binding.arn) or DEFAULT_REGION)
         answer = client.invoke(FunctionName=binding.arn, InvocationType=invocation_type, Payload=body)
         return answer, answer["Payload"].read()
 
-    def _lambda(self, region: str) -> Any:
-        with self._making:  # boto3 makes clients on one thread at a time
-            if region not in self._clients:
-                config = Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=self._seconds,
-                    retries={"total_max_attempts": 1},
-                    max_pool_connections=LAMBDA_CALLS_MAX,
-                )
-                self._clients[region] = boto3.client("lambda", region_name=region, config=config)
-            return self._clients[region]
+
+async def bound(db: Database, seal: Seal, name: str) -> Binding:
+    """What stands behind an ARN, or behind a function's bare name.
+
+    Raises:
+        FunctionError: when that is nothing.
+    """
+    await db.settle()
+    binding = await db.cached(store.load, (seal, name))
+    if binding is None:
+        arn = name if name.startswith("arn:") else f"arn:aws:lambda:REGION:ACCOUNT:function:{name}"
+        raise FunctionError(f"nothing is bound to {name}: say `repoint bindings set {arn} TARGET`")
+    return binding
 
 
 def _decoded(name: str, content: bytes) -> Any:

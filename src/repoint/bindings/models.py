@@ -5,19 +5,15 @@ local file), which gets many endpoints in a call.
 """
 
 import asyncio
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.bindings import store
-from repoint.bindings.functions import ATTEMPTS_MAX, CONNECT_SECONDS, DEFAULT_REGION, FunctionError
+from repoint.bindings.clients import Clients
+from repoint.bindings.functions import ATTEMPTS_MAX, DEFAULT_REGION, bound
 from repoint.bindings.local import INVOKE_SECONDS
-from repoint.bindings.store import Binding
 from repoint.db import Database
 from repoint.sealing import Seal
 
@@ -31,8 +27,9 @@ class Models:
         self._db = db
         self._seal = seal
         self._threads = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="personalize")
-        self._making = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients = Clients(
+            "personalize-runtime", calls_max=CALLS_MAX, read_seconds=INVOKE_SECONDS, attempts=ATTEMPTS_MAX
+        )
 
     async def is_personalize(self, uri: str) -> bool:
         """Whether Amazon Personalize itself stands behind the ARN, and not a function.
@@ -40,7 +37,7 @@ class Models:
         Raises:
             FunctionError: when nothing is bound to it.
         """
-        return (await self._binding(uri)).kind == "aws"
+        return (await bound(self._db, self._seal, uri)).kind == "aws"
 
     async def each(
         self, uri: str, number: int, users: Mapping[str, str]
@@ -64,26 +61,7 @@ class Models:
         """Let go of the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _binding(self, uri: str) -> Binding:
-        await self._db.settle()
-        binding = await self._db.cached(store.load, (self._seal, uri))
-        if binding is None:
-            raise FunctionError(f"nothing is bound to {uri}: say `repoint bindings set {uri} TARGET`")
-        return binding
-
     def _items(self, region: str, uri: str, user: str, number: int) -> list[str]:
         """GetRecommendations of Personalize's runtime."""
-        answer = self._client(region).get_recommendations(campaignArn=uri, userId=user, numResults=number)
+        answer = self._clients.of(region).get_recommendations(campaignArn=uri, userId=user, numResults=number)
         return [str(item["itemId"]) for item in answer.get("itemList", ()) if item.get("itemId")]
-
-    def _client(self, region: str) -> Any:
-        with self._making:  # boto3 makes clients on one thread at a time
-            if region not in self._clients:
-                config = Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=INVOKE_SECONDS,
-                    retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
-                    max_pool_connections=CALLS_MAX,
-                )
-                self._clients[region] = boto3.client("personalize-runtime", region_name=region, config=config)
-            return self._clients[region]

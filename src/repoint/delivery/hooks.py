@@ -34,7 +34,7 @@ async def _consult(asker: Asker, group: Sequence[Delivery]) -> None:
     first = group[0]
     sent = {given_id(one): endpoint_document(one.endpoint) for one in group if one.endpoint is not None}
     head = hook_head(first.plan.shared, first.row.app_id, first.now)
-    answers = await asker.ask(first.plan.shared["Hook"], head, sent)
+    answers = await asker.ask(first.plan.hook, head, sent)
     for delivery in group:
         delivery.outcome = _heed(delivery, answers)
 
@@ -52,7 +52,7 @@ def _heed(delivery: Delivery, answers: Answers) -> Outcome | None:
         changed = changed_endpoint(delivery.endpoint, said)
         overrides = _overrides(said) if delivery.plan.channel_type in OVERRIDDEN_TYPES else {}
     except AnswerFaultError as error:
-        return failure(HOOK_FAILURE, f"{delivery.plan.shared['Hook']}: {endpoint_id}: {error}")
+        return failure(HOOK_FAILURE, f"{delivery.plan.hook}: {endpoint_id}: {error}")
     if changed.is_opted_out or not changed.is_active:
         return stopped(400, FILTERED_OUT)
     delivery.endpoint = changed

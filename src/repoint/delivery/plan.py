@@ -56,7 +56,6 @@ class Plan:
     returns: Returns | None = None
     emails: dict[tuple[bool, bool], CompiledEmail] = field(default_factory=dict)
     head: tuple[datetime, Mapping[str, Any]] | None = None
-    hook: str = ""
     recommender_id: str = ""
     recommender: Recommender | None = None
 
@@ -64,6 +63,11 @@ class Plan:
     def made_from(self) -> tuple[object, ...]:
         """What may change under a plan, and makes it void."""
         return (self.app, self.channel, self.template, self.dkim_keys, self.tracking, self.recommender)
+
+    @property
+    def hook(self) -> str:
+        """The function or webhook that looks over the endpoints first; empty when there is none."""
+        return str(self.shared.get("Hook", ""))
 
     @property
     def asks(self) -> bool:
@@ -143,7 +147,6 @@ def make_plan(
         attributes={**shared.get("Context", {}), **trace},
         headers=[pair for pair in content.headers if pair[0].lower() not in HEADERS_RESERVED],
         dkim_keys=dkim_keys,
-        hook=shared.get("Hook", ""),
         recommender_id=_recommender_id(shared, template or {}, content),
     )
 

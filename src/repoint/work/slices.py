@@ -11,6 +11,7 @@ once, and activities take turns at them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -32,34 +33,44 @@ class Slice:
     expires_at: datetime
 
 
+# A slice of the activity whose turn it is; the index is read from one activity to the next, however many each has.
+CLAIM: Final = """
+    WITH RECURSIVE waiting AS (
+        (SELECT activity_id FROM outbox_slice WHERE {lane} ORDER BY activity_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT next.activity_id FROM outbox_slice next
+                WHERE {lane} AND next.activity_id > waiting.activity_id ORDER BY next.activity_id LIMIT 1)
+        FROM waiting WHERE waiting.activity_id IS NOT NULL
+    )
+    UPDATE outbox_slice SET due_at = %(until)s, attempts = attempts + 1
+    WHERE slice_id = (
+        SELECT first.slice_id FROM waiting
+        CROSS JOIN LATERAL (
+            SELECT slice_id, due_at FROM outbox_slice
+            WHERE {lane} AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
+            ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS first
+        {turn} LIMIT 1)
+    RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
+"""
+CLAIM_FOR_THE_WIRE: Final = CLAIM.format(
+    lane="NOT is_called", turn="ORDER BY hashtextextended(waiting.activity_id, %(draw)s)"
+)
+CLAIM_CALLED: Final = CLAIM.format(
+    lane="is_called",
+    turn="""WHERE coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0) < %(calls_max)s
+            ORDER BY coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0), first.due_at""",
+)
+
+
 async def claim(db: Database, now: datetime, *, lease_seconds: float, draw: int) -> Slice | None:
     """Lease a slice for the wire: of any activity that has one due, the one of its slices that has been due longest.
 
     `draw`, a random number, decides whose turn it is, so that a small campaign does not wait for the end of a large one
-    that began before it. The index is read from one activity to the next, however many slices each has.
+    that began before it.
     """
     row = await db.fetch_one(
-        """
-        WITH RECURSIVE waiting AS (
-            (SELECT activity_id FROM outbox_slice WHERE NOT is_called ORDER BY activity_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT next.activity_id FROM outbox_slice next
-                    WHERE NOT next.is_called AND next.activity_id > waiting.activity_id
-                    ORDER BY next.activity_id LIMIT 1)
-            FROM waiting WHERE waiting.activity_id IS NOT NULL
-        )
-        UPDATE outbox_slice SET due_at = %(until)s, attempts = attempts + 1
-        WHERE slice_id = (
-            SELECT first.slice_id FROM waiting
-            CROSS JOIN LATERAL (
-                SELECT slice_id FROM outbox_slice
-                WHERE NOT is_called AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
-                ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
-            ) AS first
-            ORDER BY hashtextextended(waiting.activity_id, %(draw)s) LIMIT 1)
-        RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
-        """,
-        {"until": now + timedelta(seconds=lease_seconds), "now": now, "draw": draw},
+        CLAIM_FOR_THE_WIRE, {"until": now + timedelta(seconds=lease_seconds), "now": now, "draw": draw}
     )
     return Slice(*row) if row else None
 
@@ -69,31 +80,10 @@ async def claim_called(
 ) -> Slice | None:
     """Lease a called slice, of the activity with the fewest calls at the moment; `busy` has how many each has.
 
-    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone. The index is read from one
-    activity to the next: it does not matter how many slices each has.
+    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone.
     """
     row = await db.fetch_one(
-        """
-        WITH RECURSIVE waiting AS (
-            (SELECT activity_id FROM outbox_slice WHERE is_called ORDER BY activity_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT next.activity_id FROM outbox_slice next
-                    WHERE next.is_called AND next.activity_id > waiting.activity_id
-                    ORDER BY next.activity_id LIMIT 1)
-            FROM waiting WHERE waiting.activity_id IS NOT NULL
-        )
-        UPDATE outbox_slice SET due_at = %(until)s, attempts = attempts + 1
-        WHERE slice_id = (
-            SELECT first.slice_id FROM waiting
-            CROSS JOIN LATERAL (
-                SELECT slice_id, due_at FROM outbox_slice
-                WHERE is_called AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
-                ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
-            ) AS first
-            WHERE coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0) < %(calls_max)s
-            ORDER BY coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0), first.due_at LIMIT 1)
-        RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
-        """,
+        CLAIM_CALLED,
         {
             "until": now + timedelta(seconds=lease_seconds),
             "now": now,

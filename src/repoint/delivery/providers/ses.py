@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from repoint.bindings.clients import Clients
 from repoint.delivery.provider import DeliveryStatus, Email, Outcome
 
-CONNECT_SECONDS = 5
 READ_SECONDS = 30
 ARN_REGION_FIELD = 3
 ARN_FIELDS = 6
@@ -47,9 +45,9 @@ class SesProvider:
 
     def __init__(self, *, is_reporting: bool, connections_max: int = 16) -> None:
         self._is_reporting = is_reporting
-        self._connections_max = connections_max
         self._threads = ThreadPoolExecutor(connections_max, thread_name_prefix="ses")
-        self._clients: dict[str, Any] = {}
+        # one attempt: the outbox tries again, with its own patience
+        self._clients = Clients("sesv2", calls_max=connections_max, read_seconds=READ_SECONDS)
 
     async def send(self, emails: Sequence[Email]) -> list[Outcome]:
         """An outcome for each, in order."""
@@ -71,7 +69,8 @@ class SesProvider:
         if email.configuration_set:
             request["ConfigurationSetName"] = email.configuration_set
         try:
-            answer = self._client(identity).send_email(**request)
+            region = identity.split(":")[ARN_REGION_FIELD] if identity else None
+            answer = self._clients.of(region or None).send_email(**request)
         except ClientError as error:
             return outcome_of(error)
         except ParamValidationError as error:
@@ -80,20 +79,6 @@ class SesProvider:
             return Outcome(DeliveryStatus.TEMPORARY_FAILURE, 503, f"SES: {error}"[:500])
         told = f"250 Ok {answer['MessageId']}"
         return Outcome(DeliveryStatus.SUCCESSFUL, 200, told, answer["MessageId"], is_told_later=self._is_reporting)
-
-    def _client(self, identity: str) -> Any:
-        region = identity.split(":")[ARN_REGION_FIELD] if identity else ""
-        client = self._clients.get(region)
-        if client is None:
-            config = Config(
-                connect_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
-                max_pool_connections=self._connections_max,
-                retries={"total_max_attempts": 1},  # the outbox tries again, with its own patience
-            )
-            session = boto3.Session(region_name=region or None)
-            client = self._clients[region] = session.client("sesv2", config=config)
-        return client
 
 
 def outcome_of(error: ClientError) -> Outcome:

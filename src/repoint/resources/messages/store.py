@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from repoint.db import Connection, DatabaseUnavailableError
 from repoint.resources.endpoints.store import Endpoint
 from repoint.work.outbox import Leased, wake
-from repoint.work.slices import SLICE_MESSAGES_MAX, Slice
+from repoint.work.slices import Slice
 
 ID_BYTES = 25
 
@@ -88,15 +87,19 @@ WORK = sql.SQL(
     FROM item
     """
 )
-ACCEPTED = sql.SQL(
-    """
+ACCEPTED = (
+    sql.SQL(
+        """
     WITH new_activity AS ({activities}), {item}, new_message AS ({messages}),
         new_work AS ({work} WHERE message_id IN (SELECT message_id FROM new_message))
     SELECT pg_notify('outbox', '')
     """
-).format(activities=ACTIVITIES, item=ITEM, messages=MESSAGES, work=WORK)
-NEW_MESSAGES = sql.SQL("WITH {} {}").format(ITEM, MESSAGES)
-NEW_WORK = sql.SQL("WITH {} {} WHERE message_id = ANY (%(message_ids)s)").format(ITEM, WORK)
+    )
+    .format(activities=ACTIVITIES, item=ITEM, messages=MESSAGES, work=WORK)
+    .as_bytes()
+)
+NEW_MESSAGES = sql.SQL("WITH {} {}").format(ITEM, MESSAGES).as_bytes()
+NEW_WORK = sql.SQL("WITH {} {} WHERE message_id = ANY (%(message_ids)s)").format(ITEM, WORK).as_bytes()
 
 
 async def insert(connection: Connection, activities: Sequence[NewActivity]) -> list[None]:
@@ -117,90 +120,12 @@ async def insert(connection: Connection, activities: Sequence[NewActivity]) -> l
     return [None] * len(activities)
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedActivity:
-    """What is sent to all endpoints of `app_id` that fulfil `audience`, a condition on the endpoint table's columns."""
-
-    activity_id: str
-    app_id: str
-    content: dict[str, Any]
-    audience: sql.Composable
-    created_at: datetime
-    expires_at: datetime
-
-
-async def insert_selected(connection: Connection, activity: SelectedActivity) -> int:
-    """Accept messages for an audience: who is in it now is written down, in one transaction; returns how many.
-
-    The ledger's rows are inserted in the order of their key and cut into slices, which are all that waits to be worked
-    on. Safe to repeat: an activity that is there already is left as it is.
-    """
-    async with connection.transaction():
-        # an audience is most of a table, which is best read as it lies; Database has told these connections otherwise
-        await connection.execute("SELECT set_config(name, 'on', true) FROM unnest(%s::text[]) AS name", [SCANS])
-        made = await connection.execute(
-            """INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)
-               ON CONFLICT DO NOTHING""",
-            [activity.activity_id, activity.app_id, Jsonb(activity.content), activity.created_at],
-        )
-        if not made.rowcount:
-            return 0
-        await connection.execute(
-            sql.SQL(
-                """
-                INSERT INTO message (app_id, activity_id, endpoint_id, message_id, channel_type, address, state,
-                    created_at, modified_at)
-                SELECT app_id, %(activity_id)s, endpoint_id,
-                    %(prefix)s || lpad(to_hex(row_number() OVER (ORDER BY endpoint_id)), 12, '0'),
-                    channel_type, address, 'ACCEPTED', %(created_at)s, %(created_at)s
-                FROM endpoint
-                WHERE app_id = %(app_id)s AND channel_type IS NOT NULL AND address IS NOT NULL AND ({audience})
-                ORDER BY endpoint_id
-                """
-            ).format(audience=activity.audience),
-            _selection(activity),
-        )
-        cut = await connection.execute(
-            """
-            WITH numbered AS (
-                SELECT endpoint_id, row_number() OVER (ORDER BY endpoint_id) - 1 AS number
-                FROM message WHERE app_id = %(app_id)s AND activity_id = %(activity_id)s
-            )
-            INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, due_at,
-                expires_at)
-            SELECT %(app_id)s, %(activity_id)s, min(endpoint_id), max(endpoint_id), count(*), %(created_at)s,
-                %(expires_at)s
-            FROM numbered GROUP BY number / %(size)s ORDER BY number / %(size)s
-            RETURNING messages
-            """,
-            _selection(activity),
-        )
-        rows = await cut.fetchall()
-        await wake(connection)
-        return sum(messages for (messages,) in rows)
-
-
-SCANS = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"]
-
-
 def id_prefix(now: datetime) -> str:
     """How the ids begin of messages that one statement writes down; it numbers them, in 12 digits.
 
     The time comes first: the index of ids grows at one end, and a number more is all that a message adds to it.
     """
     return f"{int(now.timestamp()):08x}{secrets.token_hex(10)}"
-
-
-def _selection(activity: SelectedActivity) -> dict[str, Any]:
-    """The parameters."""
-    return {
-        "activity_id": activity.activity_id,
-        "app_id": activity.app_id,
-        "prefix": id_prefix(activity.created_at),
-        "created_at": activity.created_at,
-        "expires_at": activity.expires_at,
-        "size": SLICE_MESSAGES_MAX,
-    }
 
 
 async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, Endpoint | None]]:
