@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +109,13 @@ def pinpoint(server):
 def app_id(pinpoint):
     """A fresh application."""
     return pinpoint.create_app(CreateApplicationRequest={"Name": "Test"})["ApplicationResponse"]["Id"]
+
+
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def eventually(question, *, seconds=20):

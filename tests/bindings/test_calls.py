@@ -37,19 +37,19 @@ def call(server, far_end, monkeypatch):
     for name, value in {"ENDPOINT_URL_LAMBDA": far_end.url, "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
 
-    async def run(target, what, secret):
+    async def run(target, what, secret, seconds):
         seal, db = Seal.from_settings("", server.data_dir), Database(dsn_of(server.data_dir))
         await db.open()
         await store.put(db, seal, store.check(ARN, target, secret), NOW)
-        functions = Functions(db, seal, lambda: NOW, seconds=SECONDS)
+        functions = Functions(db, seal, lambda: NOW, seconds=seconds)
         try:
             return await what(functions)
         finally:
             await functions.close()
             await db.close()
 
-    def call_it(target, what=lambda functions: functions.invoke(ARN, {"a": "é"}), *, secret=""):
-        return asyncio.run(run(target, what, secret))
+    def call_it(target, what=lambda functions: functions.invoke(ARN, {"a": "é"}), *, secret="", seconds=SECONDS):
+        return asyncio.run(run(target, what, secret, seconds))
 
     return call_it
 
@@ -102,8 +102,8 @@ def test_an_answer_that_drips_ends_at_the_time_limit(call):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(FunctionError, match="no answer within 3 seconds"):
-            call(f"http://127.0.0.1:{server.server_address[1]}/")
+        with pytest.raises(FunctionError, match=r"no answer within 0\.3 seconds"):
+            call(f"http://127.0.0.1:{server.server_address[1]}/", seconds=0.3)
         server.shutdown()
 
 

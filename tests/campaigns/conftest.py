@@ -164,6 +164,11 @@ class App:
         eventually(lambda: self.status(campaign_id) in ("COMPLETED", "INVALID", "DELETED"), seconds=seconds)
         return self.activities(campaign_id)
 
+    def body_of(self, endpoint_id):
+        """The text of the one mail an endpoint has got."""
+        [mail] = self.sink.to(self.address(endpoint_id))
+        return mail.get_body("plain").get_content().strip()
+
     def received(self):
         """The ids of endpoints mails have arrived for, as often as they did."""
         suffix = f"@{self.id}.example.com"

@@ -20,14 +20,15 @@ ACCOUNT = "123456789012"
 class FarEnd:
     """An HTTP server on a free port of 127.0.0.1; with a certificate's file it speaks TLS.
 
-    `answers` are functions by path, each from a payload to a status and a body; `calls` are the payloads,
-    by path, and `requests` the headers and bodies of all.
+    `answers` are functions by path (of Lambda's Invoke: by name or ARN), each from a payload to a status and a body (of
+    Invoke: to the result). `headers` are those of answers to HEAD and `head_status` its status, by path. `calls` are
+    the payloads, by path, `requests` the headers and bodies of all, and `held` the paths whose answers wait.
     """
 
     def __init__(self, certificate=None):
         self.answers, self.calls, self.headers, self.lock = {}, {}, {}, threading.Lock()
         self.requests = []
-        self.held = {}
+        self.held, self.head_status = {}, {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # callers hang up on who is slow
@@ -62,8 +63,10 @@ class FarEnd:
     def hold(self, path):
         """Keep a path's answers back."""
         self.held[path] = threading.Event()
-        yield
-        self.held.pop(path).set()
+        try:
+            yield
+        finally:
+            self.held.pop(path).set()
 
     def take(self, path, payload):
         """One call."""
@@ -79,7 +82,8 @@ class FarEnd:
             protocol_version = "HTTP/1.1"
 
             def do_HEAD(self):
-                self.reply(200 if self.path in far_end.headers else 404, b"", far_end.headers.get(self.path, {}))
+                status = far_end.head_status.get(self.path, 200 if self.path in far_end.headers else 404)
+                self.reply(status, b"", far_end.headers.get(self.path, {}))
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))

@@ -54,7 +54,7 @@ async def check_ledger(world):
 
 
 async def check_caps(world):
-    """No limit is passed, counted by what was written down to be sent."""
+    """No limit is passed, counted by what has arrived."""
     limits = await world.ask(
         """SELECT c.campaign_id, max(coalesce((v.document -> 'Limits' ->> 'Total')::int, 0)),
                   min(coalesce((v.document -> 'Limits' ->> 'Total')::int, 0)),

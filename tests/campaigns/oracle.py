@@ -1,4 +1,5 @@
-"""Who should get what: the rules of docs/reference/campaigns.md again, in plain Python, one endpoint after the other.
+"""Who should get what: the rules of docs/reference/campaigns.md again, in plain Python, one endpoint after the other;
+less quiet hours and cohorts, which have tests of their own.
 
 It looks at the database before the scheduler does, foretells what each due wave will do, and compares.
 """

@@ -9,7 +9,6 @@ from tests.campaigns.far_end import sends, through
 from tests.messages.sending import CHANNELS, enable, phone, text, token
 
 PUSH = ("GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "ADM", "BAIDU")
-MEMBERS = {"GCM": "GCMMessage", "ADM": "ADMMessage", "BAIDU": "BaiduMessage"}
 
 
 @pytest.fixture

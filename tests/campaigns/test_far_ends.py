@@ -1,7 +1,6 @@
 """Far ends are asked before a campaign names them, and in preflight: what cannot be reached is said at once."""
 
 import re
-import socket
 
 import pytest
 from botocore.exceptions import ClientError
@@ -9,6 +8,7 @@ from botocore.exceptions import ClientError
 from tests.campaigns.conftest import EMAIL, App, iso
 from tests.campaigns.far_end import ACCOUNT, function_arn, put_custom, through
 from tests.campaigns.test_commands import as_json
+from tests.conftest import free_port
 from tests.streams.conftest import bind
 
 
@@ -40,15 +40,10 @@ def test_a_url_has_to_know_the_account(app, far_end, headers, why):
 
 
 def test_the_handshake_is_what_counts_not_its_status(app, far_end):
-    url = far_end.serve("/strict", **{"x-amz-pinpoint-accountid": ACCOUNT}) + "?status=405"
-    far_end.headers["/strict?status=405"] = far_end.headers.pop("/strict")
+    url = far_end.serve("/strict", **{"x-amz-pinpoint-accountid": ACCOUNT})
+    far_end.head_status["/strict"] = 405
 
     assert app.status(app.campaign(start=iso(days=1), **through(url))) == "SCHEDULED"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def test_a_url_that_cannot_be_reached_is_refused(app, aws):

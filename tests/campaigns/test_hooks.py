@@ -40,11 +40,6 @@ def answering(change):
     return answer
 
 
-def body_of(app, endpoint_id):
-    [mail] = app.sink.to(app.address(endpoint_id))
-    return mail.get_body("plain").get_content().strip()
-
-
 def test_the_guides_offer_hook_runs_unmodified_and_its_offer_is_in_the_mail(app, tmp_path):
     (tmp_path / "offers.py").write_text(GUIDE_FILTER)
     offers = "def retrieve_offer_for_endpoint(endpoint_id):\n    return f'20% for {endpoint_id}'\n"
@@ -55,7 +50,7 @@ def test_the_guides_offer_hook_runs_unmodified_and_its_offer_is_in_the_mail(app,
     [activity] = app.finished(app.campaign(MessageConfiguration=OFFER, **hook("offers")))
     stored = app.client.get_endpoint(ApplicationId=app.id, EndpointId="Bob")["EndpointResponse"]
 
-    assert [body_of(app, name) for name in ("Ann", "Bob")] == ["Your offer: 20% for Ann", "Your offer: 20% for Bob"]
+    assert [app.body_of(name) for name in ("Ann", "Bob")] == ["Your offer: 20% for Ann", "Your offer: 20% for Bob"]
     assert (activity["SuccessfulEndpointCount"], activity["ExecutionMetrics"]) == (2, {"ENDPOINT_PRODUCED": "2"})
     assert stored["Attributes"] == {"Likes": ["tea"]}
 
@@ -169,7 +164,7 @@ def test_what_the_hook_changes_is_in_the_message_and_nowhere_else(app, far_end):
     message = {"EmailMessage": {**EMAIL["EmailMessage"], "Body": body}}
     app.finished(app.campaign(MessageConfiguration=message, **hook(url)))
 
-    assert body_of(app, "a") == f"651 one 7 Other- Graz u2 Zo\u00eb {app.address('a')}"
+    assert app.body_of("a") == f"651 one 7 Other- Graz u2 Zo\u00eb {app.address('a')}"
     assert app.client.get_endpoint(ApplicationId=app.id, EndpointId="a")["EndpointResponse"] == before
 
 
@@ -185,7 +180,7 @@ def test_overrides_are_for_sms_and_push_and_not_for_email(app, far_end):
     app.finished(app.campaign(MessageConfiguration=message, **hook(url)))
     sms, push = text(app.server, phone), text(app.server, f"token-{app.id}")
 
-    assert body_of(app, "mail") == f"Hello {app.address('mail')}"
+    assert app.body_of("mail") == f"Hello {app.address('mail')}"
     assert (sms["body"], push["body"], push["title"]) == ("own a", "own a", "own title")
 
 
@@ -249,7 +244,7 @@ def test_a_message_that_is_tried_again_is_asked_for_again(app, far_end):
     app.sink.put_off.add(app.address("a"))
     [activity] = app.finished(app.campaign(MessageConfiguration=OFFER, **hook(url)))
 
-    assert (body_of(app, "a"), len(far_end.called("/hook-again"))) == ("Your offer: second", 2)
+    assert (app.body_of("a"), len(far_end.called("/hook-again"))) == ("Your offer: second", 2)
     assert activity["SuccessfulEndpointCount"] == 1
 
 

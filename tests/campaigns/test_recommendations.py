@@ -65,11 +65,6 @@ def template(app, recommender_id, body, **given):
     return {"TemplateConfiguration": {"EmailTemplate": {"Name": f"r{app.id}"}}, **SENDER}
 
 
-def body_of(app, endpoint_id):
-    [mail] = app.sink.to(app.address(endpoint_id))
-    return mail.get_body("plain").get_content().strip()
-
-
 def failures(app):
     """The ledger's words for each endpoint that failed."""
     query = (
@@ -87,7 +82,7 @@ def test_a_models_items_are_in_the_mail(app, aws, model):
     [activity] = app.finished(campaign)
     [payload] = aws.called(path)
 
-    assert (body_of(app, "Ann"), body_of(app, "bob")) == ("tea milk <tea><milk>", "7 x <7><x>")
+    assert (app.body_of("Ann"), app.body_of("bob")) == ("tea milk <tea><milk>", "7 x <7><x>")
     assert {name: value for name, value in payload.items() if name not in ("Endpoints", "ScheduledTime")} == {
         "RecommendationsPerMessage": 2,
         "ApplicationId": app.id,
@@ -119,8 +114,8 @@ def test_a_function_makes_more_of_the_items(app, model, tmp_path):
     body = "{{Recommendations.Title.[0]}} ({{Recommendations.Genre.[0]}}), {{Recommendations.Title}}"
     app.finished(app.campaign(**template(app, made, body)))
 
-    assert body_of(app, "a") == "Fleabag (Comedy), Fleabag,Late Night,Catastrophe"
-    assert body_of(app, "b") == "Late Night (Drama), Late Night"
+    assert app.body_of("a") == "Fleabag (Comedy), Fleabag,Late Night,Catastrophe"
+    assert app.body_of("b") == "Late Night (Drama), Late Night"
 
 
 def test_who_has_no_items_gets_the_templates_defaults(app, model):
@@ -131,7 +126,7 @@ def test_who_has_no_items_gets_the_templates_defaults(app, model):
     body = "{{RecommendationItems.[0]}} {{RecommendationItems.[1]}}"
     app.finished(app.campaign(**template(app, recommender(app, uri), body, DefaultSubstitutions=defaults)))
 
-    assert (body_of(app, "none"), body_of(app, "one")) == ("our best our second", "tea our second")
+    assert (app.body_of("none"), app.body_of("one")) == ("our best our second", "tea our second")
 
 
 def test_personalize_is_asked_user_by_user(app, aws):
@@ -151,7 +146,7 @@ def test_personalize_is_asked_user_by_user(app, aws):
     app.finished(app.campaign(**template(app, made, "{{RecommendationItems.[0]}}")))
     told = failures(app)
 
-    assert body_of(app, "a") == "for u1"
+    assert app.body_of("a") == "for u1"
     assert {"campaignArn": uri, "userId": "u1", "numResults": 1} in aws.called("/recommendations")
     assert sorted(told) == ["b", "c"]
     assert "no such user" in told["b"]
@@ -188,7 +183,7 @@ def test_a_template_that_shows_no_items_asks_nobody(app, aws, model):
     app.put("a")
     app.finished(app.campaign(**template(app, recommender(app, uri), "plain")))
 
-    assert (body_of(app, "a"), aws.called(path)) == ("plain", [])
+    assert (app.body_of("a"), aws.called(path)) == ("plain", [])
 
 
 def test_a_deleted_recommender_makes_messages_undeliverable(app, model):

@@ -192,7 +192,7 @@ class World:
 
     async def _kill(self, tasks):
         """As a SIGKILL would: nothing of the worker's goes on, whatever it was doing."""
-        own = [task for task in tasks if task not in self.relay.server._sessions and task is not asyncio.current_task()]
+        own = [task for task in tasks if task not in self.relay.server.sessions and task is not asyncio.current_task()]
         for task in own:
             task.cancel()
         await asyncio.gather(*own, return_exceptions=True)

@@ -4,15 +4,13 @@ Amplify has AWS's address built in, so the requests it has signed for that are l
 """
 
 import json
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.clients.npm import installed
 from tests.events.conftest import logged  # noqa: F401 - a fixture
 
-FOLDER = Path(__file__).parents[2] / "build" / "amplify"
 SCRIPT = """
 import http from "node:http";
 const sent = [], server = process.env.AWS_ENDPOINT_URL_PINPOINT;
@@ -46,15 +44,7 @@ process.exit(0);
 @pytest.fixture(scope="module")
 def amplify():
     """A folder with Amplify installed."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js is not on this machine")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    if not (FOLDER / "node_modules" / "@aws-amplify" / "core").exists():
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "@aws-amplify/core@6"]
-        installed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=240)
-        if installed.returncode:
-            pytest.skip(f"the npm registry is out of reach: {installed.stderr[-200:]}")
-    return FOLDER
+    return installed("amplify", "@aws-amplify/core", "6")
 
 
 def test_what_amplify_sends_is_taken(server, app_id, logged, amplify):  # noqa: F811 - the fixture

@@ -1,14 +1,14 @@
 """AWS's JavaScript SDK, unmodified, with nothing but AWS_ENDPOINT_URL_PINPOINT set."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.clients.npm import installed
+
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "build" / "javascript"
 SCRIPT = """
 import { PinpointClient, CreateAppCommand, CreateEmailTemplateCommand, SendMessagesCommand, GetAppCommand,
   TagResourceCommand, ListTagsForResourceCommand, PutEventsCommand } from "@aws-sdk/client-pinpoint";
@@ -38,15 +38,7 @@ console.log(JSON.stringify({ status, tags, event, error }));
 @pytest.fixture(scope="module")
 def sdk():
     """A folder with the SDK installed."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js is not on this machine")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    if not (FOLDER / "node_modules" / "@aws-sdk" / "client-pinpoint").exists():
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "@aws-sdk/client-pinpoint@3"]
-        installed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=240)
-        if installed.returncode:
-            pytest.skip(f"the npm registry is out of reach: {installed.stderr[-200:]}")
-    return FOLDER
+    return installed("javascript", "@aws-sdk/client-pinpoint", "3")
 
 
 def test_the_javascript_sdk_sends_from_a_template(server, sdk):

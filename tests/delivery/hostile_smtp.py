@@ -154,7 +154,7 @@ class HostileRelay:
     is_tls_used: bool = False
 
     async def __aenter__(self) -> Self:
-        self._sessions: set[asyncio.Task[None]] = set()
+        self.sessions: set[asyncio.Task[None]] = set()
         context = self.certificate if self.is_tls else None
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=context, limit=2**24)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -162,19 +162,19 @@ class HostileRelay:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for session in self._sessions:
+        for session in self.sessions:
             session.cancel()
-        await asyncio.gather(*self._sessions, return_exceptions=True)
+        await asyncio.gather(*self.sessions, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepts += 1
         task = asyncio.current_task()
-        self._sessions.add(task)
+        self.sessions.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await Session(self, reader, writer).serve()
         finally:
-            self._sessions.discard(task)
+            self.sessions.discard(task)
             writer.close()
 
     @property

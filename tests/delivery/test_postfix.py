@@ -10,7 +10,7 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 from tests.delivery.hostile_smtp import HostileRelay, in_thread
 from tests.delivery.selecting import is_done, query, serving
 
@@ -65,12 +65,6 @@ SERVICES = (
     "scache unix - - n - 1 scache",
     "postlog unix-dgram n - n - 1 postlogd",
 )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port):

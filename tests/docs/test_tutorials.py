@@ -8,14 +8,13 @@ import contextlib
 import io
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
 import boto3
 import pytest
 
-from tests.conftest import REPOINT, start_server
+from tests.conftest import REPOINT, free_port, start_server
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "tutorial"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -26,9 +25,7 @@ STATED = "127.0.0.1:8000"
 def reader(tmp_path, monkeypatch):
     """Somebody with a server of their own, in a folder of their own."""
     monkeypatch.chdir(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = start_server(tmp_path / "data", "--log-level", "warning", port=port)
+    server = start_server(tmp_path / "data", "--log-level", "warning", port=free_port())
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     boto3.setup_default_session()  # as in an interpreter just started: nothing is remembered

@@ -1,5 +1,6 @@
 """Every KPI against a plain recount of the same events."""
 
+import asyncio
 import json
 import random
 import subprocess
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from repoint.db.embedded import dsn_of
-from repoint.resources.events.store import Event, copy_alike, fill_line
+from repoint.resources.events.store import Event, append_lines, copy_alike, fill_line
 from repoint.resources.kpis import definitions
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
@@ -361,12 +362,13 @@ def test_a_row_of_the_log_that_stands_for_many_counts_as_many(server, pinpoint, 
         copy_alike(Event(app_id, "", kind, now, now, {"attributes": attributes, "said": "MARK"}), ("-", "MARK"), fills)
         for kind in ("_email.send", "_email.delivered")
     )
-    with psycopg.connect(dsn_of(server.data_dir)) as connection, connection.cursor().copy(COPY) as copy:
-        copy.write(lines)
+
+    async def write():
+        async with await psycopg.AsyncConnection.connect(dsn_of(server.data_dir), autocommit=True) as connection:
+            await append_lines(connection, lines)
+
+    asyncio.run(write())
     eventually(lambda: ask(pinpoint, app_id, "attempted-deliveries-grouped-by-campaign-activity", CampaignId="c"))
 
     assert ask(pinpoint, app_id, "attempted-deliveries-grouped-by-campaign-activity", CampaignId="c") == {"a": 7.0}
     assert ask(pinpoint, app_id, "unique-deliveries", CampaignId="c") == {"": 4.0}
-
-
-COPY = "COPY event (arrival_at, app_id, endpoint_id, event_type, event_at, document, stands_for, fills) FROM STDIN"

@@ -1,6 +1,5 @@
 """Send with boto3, and read what has arrived in the inbox."""
 
-import socket
 import uuid
 from urllib.parse import quote
 
@@ -23,13 +22,6 @@ CHANNELS = {
     "VOICE": ("voice", "VoiceChannelRequest", {"Enabled": True}),
     "SMS": ("sms", "SMSChannelRequest", {"Enabled": True}),
 }
-
-
-def free_port():
-    """A port nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def enable(client, app_id, *channel_types, **more):

@@ -9,8 +9,8 @@ from email.message import EmailMessage
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.conftest import eventually, start_server
-from tests.messages.sending import arrived, free_port, mailbox, put, send
+from tests.conftest import eventually, free_port, start_server
+from tests.messages.sending import arrived, mailbox, put, send
 
 FROM = {"FromAddress": "Shop <shop@example.com>"}
 

@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.conftest import REPOINT, eventually, start_server
+from tests.conftest import REPOINT, eventually, free_port, start_server
 from tests.delivery.selecting import email_content, select
-from tests.messages.sending import events, free_port, mailbox, phone, put, send
+from tests.messages.sending import events, mailbox, phone, put, send
 
 FROM = "Shop <shop@example.com>"
 

@@ -1,6 +1,5 @@
 """A server whose mail goes to a real SMTP server, with everything that lets things come back."""
 
-import socket
 from dataclasses import dataclass, field
 
 import psycopg
@@ -8,7 +7,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from repoint.db.embedded import dsn_of
-from tests.conftest import eventually, start_server
+from tests.conftest import eventually, free_port, start_server
 from tests.returns.mails import ReceivedMail
 from tests.returns.stand_in import SnsStandIn
 
@@ -64,12 +63,6 @@ class Post:
                 [app_id, event_type],
             )
             return rows.fetchall()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="package")

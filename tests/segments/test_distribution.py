@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 import repoint
-from repoint.db.cluster import DISTRIBUTED
+from repoint.db.cluster import DISTRIBUTED, REPLICATED
 from repoint.resources.segments.compile import compile_segment
 from tests.segments.population import NOW, dsn
 from tests.segments.test_naive import imported_segment, stored
@@ -45,6 +45,7 @@ def test_every_unique_key_of_a_distributed_table_contains_the_endpoint(connectio
     keys = connection.execute(KEYS, [sorted(DISTRIBUTED)]).fetchall()
 
     assert {table for table, _, _ in keys} == set(DISTRIBUTED)
+    assert set(DISTRIBUTED).isdisjoint(REPLICATED)
     assert [(table, index) for table, index, columns in keys if "endpoint_id" not in columns] == []
 
 

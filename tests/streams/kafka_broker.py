@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / "build" / "kafka"
@@ -45,12 +44,6 @@ def fetch():
     )
     if copied.returncode:
         raise NoBrokerError(f"Maven's registry is out of reach: {copied.stdout[-300:]}")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Broker:

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import eventually, start_server
+from tests.conftest import eventually, free_port, start_server
 from tests.simulation.test_kill import kill_all
 from tests.streams.conftest import (
     REGION,
@@ -21,7 +21,7 @@ from tests.streams.conftest import (
     stream_to,
     streams,
 )
-from tests.streams.kafka_broker import Broker, NoBrokerError, free_port
+from tests.streams.kafka_broker import Broker, NoBrokerError
 
 ENDPOINTS = 7
 PARTITIONS = 3
