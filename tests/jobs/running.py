@@ -29,9 +29,9 @@ def finished(client, app_id, job_id, *, seconds=30):
     return eventually(ended, seconds=seconds)
 
 
-def run_import(client, app_id, url, file_format="CSV", **more):
+def run_import(client, app_id, url, file_format="CSV", *, seconds=30, **more):
     """An import, when it has ended."""
-    return finished(client, app_id, begin_import(client, app_id, url, file_format, **more)["Id"])
+    return finished(client, app_id, begin_import(client, app_id, url, file_format, **more)["Id"], seconds=seconds)
 
 
 def run_export(client, app_id, url="s3://tests/out/", **more):
