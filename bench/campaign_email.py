@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from bench.smtp import reference, sink
 from repoint.config import Settings
-from repoint.db import Connection
+from repoint.db import Connection, allow_scans
 from repoint.main import Installation
 from repoint.resources.call import Server, new_id
 from repoint.resources.messages.store import id_prefix
@@ -120,7 +120,7 @@ def workers(count: int, installation: Installation, port: int) -> Iterator[list[
 
 async def write_down(connection: Connection, activity_id: str, now: datetime) -> int:
     """All endpoints as the audience of an activity, which is due; returns how many they are."""
-    await connection.execute("SELECT set_config('enable_seqscan', 'on', true)")
+    await allow_scans(connection)
     await connection.execute(
         "INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)",
         [activity_id, APP, Jsonb(CONTENT), now],

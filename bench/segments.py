@@ -12,11 +12,11 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from repoint.db import Connection, Database
+from repoint.db import Connection, Database, allow_scans
 from repoint.db.embedded import EmbeddedPostgres
 from repoint.db.migrate import load_migrations, migrate
 from repoint.resources.segments import audience
-from repoint.resources.segments.store import StoredSegment, allow_scans, create_dimensional, create_imported
+from repoint.resources.segments.store import StoredSegment, create_dimensional, create_imported
 
 ENDPOINTS = int(os.environ.get("BENCH_ENDPOINTS", "1000000"))
 MEMBERS = 10_000

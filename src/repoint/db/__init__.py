@@ -1,6 +1,6 @@
 """PostgreSQL: the embedded server, migrations, connections, and work shared between concurrent callers."""
 
-from repoint.db.database import Connection, Database, DatabaseUnavailableError
+from repoint.db.database import Connection, Database, DatabaseUnavailableError, allow_scans
 from repoint.db.gather import Gatherer
 
-__all__ = ["Connection", "Database", "DatabaseUnavailableError", "Gatherer"]
+__all__ = ["Connection", "Database", "DatabaseUnavailableError", "Gatherer", "allow_scans"]

@@ -232,6 +232,19 @@ async def _set_up(connection: Connection) -> None:
     await connection.execute("SET enable_seqscan = off")
 
 
+async def allow_scans(connection: Connection, *, work_mem: str | None = None) -> None:
+    """Let this transaction's plans read whole tables, with another `work_mem` if one is given.
+
+    These connections are set up to look up rows by key.
+    """
+    await connection.execute(
+        """SELECT set_config(name, value, true)
+           FROM (VALUES ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on'),
+                        ('work_mem', coalesce(%s, current_setting('work_mem')))) AS setting (name, value)""",
+        [work_mem],
+    )
+
+
 async def learn_cluster(connection: Connection) -> None:
     """Find out where a new connection leads.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import sql
 
-from repoint.db import Connection
+from repoint.db import Connection, allow_scans
 from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.resources.messages.store import id_prefix
 from repoint.resources.segments.compile import Condition
@@ -278,11 +278,7 @@ async def _run(
     It is planned for its values; an audience, unlike a few endpoints, is read as the table lies.
     """
     if selection.endpoint_ids is None:
-        await connection.execute(
-            """SELECT set_config(name, value, true) FROM (VALUES ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'),
-               ('enable_mergejoin', 'on'), ('work_mem', %s)) AS setting (name, value)""",
-            [SELECT_MEMORY],
-        )
+        await allow_scans(connection, work_mem=SELECT_MEMORY)
     given = {**selection.parameters(), **audience.parameters, **given}
     judged = JUDGED.format(audience=audience.text)
     if connection.is_cluster:

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from psycopg import sql
 
 from repoint.bindings.storage import Place, Storage, parse_url
-from repoint.db import Connection
+from repoint.db import Connection, allow_scans
 from repoint.db.bulk import BulkDatabase
 from repoint.resources.call import Server
 from repoint.resources.jobs import store
 from repoint.resources.segments.audience import load_condition
 from repoint.resources.segments.compile import Condition
-from repoint.resources.segments.store import allow_scans, load_segment
+from repoint.resources.segments.store import load_segment
 from repoint.wire.exceptions import NotFoundException
 from repoint.work import queue
 

@@ -8,9 +8,8 @@ from typing import Any, LiteralString
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from repoint.db import Database
+from repoint.db import Database, allow_scans
 
-PLAN = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"]
 MEMORY = "64MB"
 
 
@@ -28,9 +27,5 @@ async def scan(
 ) -> list[TupleRow]:
     """A query's rows, planned for its values, with tables read as they lie."""
     async with db.transaction() as connection:
-        await connection.execute(
-            """SELECT set_config(name, 'on', true) FROM unnest(%s::text[]) AS name
-               UNION ALL SELECT set_config('work_mem', %s, true)""",
-            [PLAN, MEMORY],
-        )
+        await allow_scans(connection, work_mem=MEMORY)
         return await (await connection.execute(query, parameters, prepare=False)).fetchall()

@@ -6,12 +6,12 @@ from typing import Any
 
 from psycopg import sql
 
-from repoint.db import Connection, Database
+from repoint.db import Connection, Database, allow_scans
 from repoint.resources.endpoints.store import Endpoint, fold, get
 from repoint.resources.segments.compile import Compiler, Condition, compile_node
 from repoint.resources.segments.conditions import Node
 from repoint.resources.segments.sources import load_sources, tree_of
-from repoint.resources.segments.store import StoredSegment, allow_scans
+from repoint.resources.segments.store import StoredSegment
 from repoint.resources.segments.verdict import Verdict, judge, leaves_of
 from repoint.wire.exceptions import NotFoundException
 

@@ -93,7 +93,7 @@ class Condition:
     """A condition on `endpoint AS e`, for a WHERE clause, and the named parameters it needs.
 
     The statement around it says `e.app_id = …` itself. Run it with `prepare=False`, so that the plan fits the values,
-    in a transaction in which `store.allow_scans` was called. Parameters are named segment_1, segment_2 ….
+    in a transaction in which `db.allow_scans` was called. Parameters are named segment_1, segment_2 ….
     """
 
     text: sql.Composed

@@ -116,14 +116,6 @@ async def list_versions(db: Database, app_id: str, segment_id: str, *, before: i
     return [StoredSegment(*row) for row in rows]
 
 
-async def allow_scans(connection: Connection) -> None:
-    """Let this transaction's plans read whole tables; the pool's connections are set up to look up rows by key."""
-    await connection.execute(
-        """SELECT set_config(name, 'on', true)
-           FROM unnest('{enable_seqscan,enable_hashjoin,enable_mergejoin}'::text[]) AS name"""
-    )
-
-
 async def lock_segments(connection: Connection, app_id: str) -> None:
     """From here to the end of the transaction nobody else changes this application's segments, or deletes it.
 
