@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from repoint.clock import MILLISECONDS_BEFORE, MOMENT_RULE, SECONDS_FROM
 from repoint.wire.bounds import BOUNDS, Bound
 
 Validator = Callable[[Any], Any]
@@ -221,6 +222,22 @@ def string_or_list(check: Validator) -> Validator:
     return lenient
 
 
+# Moments that the model calls strings; callers who write their JSON themselves also send them as numbers.
+MOMENTS = frozenset(
+    {("Event", "Timestamp"), ("Session", "StartTimestamp"), ("Session", "StopTimestamp")}
+    | {(structure, "EffectiveDate") for structure in ("EndpointRequest", "EndpointBatchItem", "PublicEndpoint")}
+)
+
+
+def moment(value: Any) -> str:
+    """A string, or a number of seconds or milliseconds since 1970, as text."""
+    if type(value) is not int and type(value) is not float:
+        return string(value)
+    if not SECONDS_FROM <= value < MILLISECONDS_BEFORE:
+        raise ShapeError(MOMENT_RULE)
+    return str(value)
+
+
 # What PutEvents answers item by item: one that breaks a rule must not take its neighbours with it.
 FORGIVEN = frozenset({"EventsBatch", "PublicEndpoint", "Event"})
 
@@ -302,5 +319,7 @@ class Validators:
             item = self.shape(shape["value"]["shape"])
             is_list = self.shapes[shape["value"]["shape"]]["type"] == "list"
             check = map_of(string_or_list(item) if is_list else item, keeps_nulls=True)
+        if (structure, member) in MOMENTS:
+            check = moment
         bound = BOUNDS.get((structure, member))
         return check if bound is None else bounded(check, bound, shape["type"])

@@ -1,9 +1,10 @@
 """What an endpoint may hold, beyond what the model's shapes say (AWS's quotas page and EndpointRequest's own text)."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from repoint.clock import MOMENT_RULE, read_moment
 from repoint.resources.call import Call
 from repoint.resources.endpoints.names import register_names
 from repoint.resources.endpoints.order import EndpointUpdate
@@ -59,13 +60,9 @@ def _location(location: Mapping[str, Any]) -> dict[str, Any]:
 
 def _effective_date(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return read_moment(text)
     except ValueError:
-        raise BadRequestException("EffectiveDate: must be an ISO 8601 timestamp") from None
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError:
-        raise BadRequestException("EffectiveDate: must be an ISO 8601 timestamp") from None
+        raise BadRequestException(f"EffectiveDate: {MOMENT_RULE}") from None
 
 
 async def checked_update(call: Call, app_id: str, endpoint_id: str, given: Mapping[str, Any]) -> EndpointUpdate:

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from repoint.clock import epoch_milliseconds
+from repoint.clock import MOMENT_RULE, epoch_milliseconds, read_moment
 from repoint.resources.events.store import Event
 from repoint.wire.exceptions import BadRequestException
 
@@ -14,8 +14,6 @@ KEYS_MAX = 40
 KEY_CHARACTERS_MAX = 50
 VALUE_CHARACTERS_MAX = 200
 TYPE_CHARACTERS_MAX = 256
-EPOCH = re.compile(r"\d{9,14}(?:\.\d{1,9})?\Z")
-MILLISECONDS_FROM = 100_000_000_000  # in seconds that is the year 5138, in milliseconds March 1973
 SESSION_RULE = "Session duration in milliseconds must be equal to the difference of start and stop timestamp"
 # Types that Pinpoint's own SDKs report; they do not count as custom types.
 BUILT_IN = re.compile(r"_(?:session|userauth|monetization|campaign|inapp|email|SMS|journey|custom)\.")
@@ -23,20 +21,15 @@ APPLICATION = (("AppPackageName", "package_name"), ("AppTitle", "title"), ("AppV
 
 
 def read_timestamp(member: str, text: str) -> datetime:
-    """A moment in any form SDKs send: ISO 8601 with a Z, an offset or no zone (UTC), or seconds or milliseconds.
+    """A moment in any form SDKs send.
 
     Raises:
         BadRequestException: naming the member.
     """
-    text = text.strip()
     try:
-        if EPOCH.match(text):
-            number = float(text)
-            return datetime.fromtimestamp(number / 1000 if number >= MILLISECONDS_FROM else number, UTC)
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise BadRequestException(f"{member}: must be an ISO 8601 timestamp") from None
+        return read_moment(text)
+    except ValueError:
+        raise BadRequestException(f"{member}: {MOMENT_RULE}") from None
 
 
 def event_names(given: Mapping[str, Any]) -> list[tuple[str, str]]:
