@@ -16,7 +16,15 @@ def installed(folder, package, version):
     place = BUILD / folder
     place.mkdir(parents=True, exist_ok=True)
     if not (place / "node_modules" / package).exists():
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{package}@{version}"]
+        command = [
+            "npm",
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--legacy-peer-deps",
+            f"{package}@{version}",
+        ]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=240)
         if done.returncode:
             pytest.skip(f"the npm registry is out of reach: {done.stderr[-200:]}")

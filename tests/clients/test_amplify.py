@@ -1,12 +1,11 @@
 """AWS Amplify's analytics for JavaScript, unmodified: its endpoint, its events, its session arrive as it sends them.
 
-Amplify has AWS's address built in, so the requests it has signed for that are led here.
+Amplify has AWS's address built in, so the requests it has signed for that are led here. Node.js has no beacons: what a
+page hands the browser is sent as a browser sends it.
 """
 
 import json
 import subprocess
-
-import pytest
 
 from tests.clients.npm import installed
 from tests.events.conftest import logged  # noqa: F401 - a fixture
@@ -39,20 +38,58 @@ for (let looked = 0; answered() < 4 && looked < 500; looked++) await new Promise
 console.log(JSON.stringify(sent));
 process.exit(0);
 """
+LEAVING = """
+import http from "node:http";
+const sent = new Promise((resolve, reject) => {
+  const sendBeacon = (url, body) => {
+    const { host, pathname, search } = new URL(url), headers = { host, "content-type": "text/plain;charset=UTF-8" };
+    const to = process.env.AWS_ENDPOINT_URL_PINPOINT + pathname + search;
+    http.request(to, { method: "POST", headers }).on("error", reject).on("response", async (answer) => {
+      const text = Buffer.concat(await answer.toArray()).toString();
+      resolve([answer.statusCode, url, JSON.parse(body), JSON.parse(text)]);
+    }).end(body);
+    return true;
+  };
+  Object.defineProperty(globalThis, "navigator", { value: { userAgent: "", sendBeacon } });
+});
+const { Credentials } = (await import("@aws-amplify/core")).default;
+const { AWSPinpointProvider } = (await import("@aws-amplify/analytics")).default;
+Credentials.get = async () => ({ accessKeyId: process.env.AWS_ACCESS_KEY_ID, identityId: "us-east-1:nora",
+  secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY, sessionToken: "a+b/c==" });
+const provider = new AWSPinpointProvider({ appId: process.argv[2], endpointId: "Page-1", region: "us-east-1" });
+provider.configure({});
+const told = await new Promise((resolve, reject) => provider.record({ event: { name: "_session.stop",
+  attributes: { page: "Zoë" }, immediate: true } }, { resolve, reject }));
+console.log(JSON.stringify([told, ...(await sent)]));
+process.exit(0);
+"""
 
 
-@pytest.fixture(scope="module")
-def amplify():
-    """A folder with Amplify installed."""
-    return installed("amplify", "@aws-amplify/core", "6")
-
-
-def test_what_amplify_sends_is_taken(server, app_id, logged, amplify):  # noqa: F811 - the fixture
-    (amplify / "report.mjs").write_text(SCRIPT)
+def run(folder, script, server, app_id):
+    """What a script of Amplify's prints."""
+    (folder / "report.mjs").write_text(script)
     command = ["node", "report.mjs", app_id]
-    done = subprocess.run(command, cwd=amplify, env=server.environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=server.environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_page_that_is_left_reports_its_sessions_end(server, app_id, logged):  # noqa: F811 - the fixture
+    folder = installed("amplify-beacon", "@aws-amplify/analytics", "6.5")
+    told, status, url, sent, answer = run(folder, LEAVING, server, app_id)
+    [record] = logged()
+    [event_id] = sent["BatchItem"]["Page-1"]["Events"]
+
+    assert (told, status) == ("sendBeacon success", 202)
+    assert f"/v1/apps/{app_id}/events/legacy?" in url
+    assert answer["Results"]["Page-1"]["EventsItemResponse"][event_id]["StatusCode"] == 202
+    assert (record["event_type"], record["client"]["client_id"]) == ("_session.stop", "Page-1")
+    assert record["attributes"] == {"page": "Zoë"}
+    assert record["session"]["stop_timestamp"] >= record["session"]["start_timestamp"]
+
+
+def test_what_amplify_sends_is_taken(server, app_id, logged):  # noqa: F811 - the fixture
+    answers = run(installed("amplify", "@aws-amplify/core", "6"), SCRIPT, server, app_id)
     records = logged()
 
     assert {status for status, _, _ in answers} == {202}

@@ -257,7 +257,23 @@ def test_presigned_expiry_out_of_bounds_is_refused(expires):
     assert refusal(presign(expires=expires)) == "IncompleteSignatureException"
 
 
-@pytest.mark.parametrize("name", ["Algorithm", "Credential", "SignedHeaders", "Date", "Expires"])
+class WithoutExpiry(SigV4QueryAuth):
+    """Signs as AWS Amplify does for its beacon."""
+
+    def _modify_request_before_signing(self, request):
+        super()._modify_request_before_signing(request)
+        request.url = request.url.replace("&X-Amz-Expires=3600", "")
+
+
+def test_presigned_url_that_does_not_say_lives_as_long_as_a_signed_header():
+    request = AWSRequest(method="POST", url=f"{HOST}/v1/apps/a/events/legacy")
+    WithoutExpiry(Credentials(KEY, SECRET), "mobiletargeting", "eu-west-1").add_auth(request)
+
+    assert check(wire(request), later=timedelta(minutes=5))
+    assert refusal(wire(request), later=timedelta(minutes=5, seconds=1)) == "InvalidSignatureException"
+
+
+@pytest.mark.parametrize("name", ["Algorithm", "Credential", "SignedHeaders", "Date"])
 def test_presigned_parameter_left_out_or_doubled_is_refused(name):
     pairs = presign().raw_query.decode().split("&")
     without = [pair for pair in pairs if not pair.startswith(f"X-Amz-{name}=")]

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from repoint.wire.exceptions import MethodNotAllowedException, NotFoundException
 from repoint.wire.model import Operation, unquote_segment
 
+# Not in the model: where AWS Amplify's beacon brings the last event of a page that is left (its AWSPinpointProvider).
+ALSO = {"PutEvents": "/v1/apps/{application-id}/events/legacy"}
+
 
 @dataclass(slots=True)
 class Node:
@@ -27,12 +30,14 @@ class Router:
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._root = Node()
         for operation in operations:
-            self._add(operation)
+            self._add(operation, operation.template)
+            if operation.name in ALSO:
+                self._add(operation, ALSO[operation.name])
 
-    def _add(self, operation: Operation) -> None:
+    def _add(self, operation: Operation, template: str) -> None:
         node = self._root
         names = []
-        for segment in operation.template.strip("/").split("/"):
+        for segment in template.strip("/").split("/"):
             if segment.startswith("{"):
                 names.append(segment.strip("{}"))
                 node.parameter = node.parameter or Node()

@@ -154,10 +154,10 @@ def _from_query(raw_query: bytes, headers: dict[str, str]) -> Claim:
             fields[name] = unquote_to_bytes(value).decode("latin-1")
     if fields.get("X-Amz-Algorithm") != ALGORITHM:
         raise _incomplete("AWS query-string parameters must include 'X-Amz-Algorithm'.")
-    for name in ("Credential", "SignedHeaders", "Signature", "Date", "Expires"):
+    for name in ("Credential", "SignedHeaders", "Signature", "Date"):
         if not fields.get(f"X-Amz-{name}"):
             raise _incomplete(f"AWS query-string parameters must include 'X-Amz-{name}'.")
-    expires = fields["X-Amz-Expires"]
+    expires = fields.get("X-Amz-Expires", str(SKEW.seconds))  # Amplify's beacon, for one, does not say
     if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= EXPIRES_SECONDS_MAX:
         raise _incomplete(f"X-Amz-Expires must be between 1 and {EXPIRES_SECONDS_MAX} seconds.")
     return _claim(
