@@ -1,7 +1,7 @@
-"""The metrics: how fast the log is counted, and how long the KPIs take then.
+"""The metrics: how fast the log is counted, and how long the KPIs and the questions to the log itself take then.
 
-`BENCH_EVENTS` is how many events the log has, 1,000,000 unless told. SQL writes them, over thirty days: the email of
-three campaigns, and what clients report.
+`BENCH_EVENTS` is how many events the log has, 1,000,000 unless told. SQL writes them, over thirty days, to a tenth as
+many endpoints, each with a user: the email of three campaigns, and what clients report.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ import psycopg
 
 from bench.api import REPOINT, server
 from bench.events import newest_database
-from repoint.db import Connection
+from repoint.db import Connection, Database
+from repoint.resources.kpis.active import active_days
+from repoint.resources.kpis.conversions import PURCHASE, Goal, conversions
+from repoint.resources.kpis.funnels import Step, funnel
+from repoint.resources.kpis.scan import Range
 from repoint.work.partitions import DAYS_AHEAD, make_partitions
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
@@ -45,10 +50,19 @@ REPORTED = {
     "session": {"session_id": "s-8", "start_timestamp": 1_936_000_000_000},
     "endpoint": {"ChannelType": "GCM", "OptOut": "NONE", "EndpointStatus": "ACTIVE"},
 }
+SENT_ALIKE = 250
+VISIT = [Step("_session.start"), Step("cart.add"), Step(PURCHASE)]
+Question = Callable[[Database, Range], Awaitable[Any]]
+QUESTIONS: dict[str, Question] = {
+    "Conversions and revenue": lambda db, within: conversions(db, within, Goal(PURCHASE)),
+    "Funnel of three steps": lambda db, within: funnel(db, within, VISIT, window=timedelta(days=1)),
+    "Active users": lambda db, within: active(db, within, users=True),
+    "Active endpoints": lambda db, within: active(db, within, users=False),
+}
 
 
 def fill(dsn: str, app: str) -> None:
-    """Of twenty events eight are sends, seven deliveries, two opens, one a click, and two come from clients."""
+    """Of twenty events eight are sends, seven deliveries, two opens, a click, a client's and a campaign's."""
 
     async def partitions() -> None:
         async with await Connection.connect(dsn, autocommit=True) as connection:
@@ -56,37 +70,61 @@ def fill(dsn: str, app: str) -> None:
                 await make_partitions(connection, datetime.now(UTC) - timedelta(days=days))
 
     asyncio.run(partitions())
+    given = {
+        "app": app,
+        "days": DAYS,
+        "events": EVENTS,
+        "endpoints": EVENTS // 10,
+        "mail": json.dumps(MAIL),
+        "reported": json.dumps(REPORTED),
+        "alike": SENT_ALIKE,
+        "visit": [step.event_type for step in VISIT],
+    }
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
-               SELECT moment, %(app)s, 'e' || n / 20 * 8 + n %% 20 %% 8, kind, moment,
-                   CASE WHEN n %% 20 = 18 THEN %(reported)s::jsonb || jsonb_build_object(
-                       'attributes', jsonb_build_object('sku', 'A' || n %% 1000),
-                       'metrics', jsonb_build_object('_item_price', 9.5, '_quantity', 1),
-                       'endpoint', %(reported)s::jsonb -> 'endpoint' || jsonb_build_object('UserId', 'u' || n / 40))
-                   WHEN n %% 20 = 19 THEN jsonb_build_object('attributes', jsonb_build_object(
-                       'campaign_id', 'c' || n / 20 %% 3, 'campaign_activity_id', 'a', 'treatment_id', '0',
-                       'delivery_type', 'EMAIL', 'campaign_send_status', 'SUCCESS'))
-                   ELSE jsonb_build_object('attributes', jsonb_build_object(
-                       'campaign_id', 'c' || n / 20 %% 3, 'campaign_activity_id', 'a', 'treatment_id', '0'),
-                       'facets', jsonb_build_object('email_channel', jsonb_build_object('mail_event',
-                       jsonb_build_object('mail', %(mail)s::jsonb || jsonb_build_object(
-                       'message_id', 'm' || n / 20 * 8 + n %% 20 %% 8))))) END
-               FROM (SELECT n, now() - n * (%(days)s / %(events)s::float8) * interval '1 day' AS moment, (ARRAY[
-                   '_email.send', '_email.send', '_email.send', '_email.send', '_email.send', '_email.send',
-                   '_email.send', '_email.send', '_email.delivered', '_email.delivered', '_email.delivered',
-                   '_email.delivered', '_email.delivered', '_email.delivered', '_email.delivered', '_email.open',
-                   '_email.open', '_email.click', '_monetization.purchase', '_campaign.send'])[n %% 20 + 1] AS kind
-                   FROM generate_series(0, %(events)s - 1) AS series (n)) given""",
-            {
-                "app": app,
-                "days": DAYS,
-                "events": EVENTS,
-                "mail": json.dumps(MAIL),
-                "reported": json.dumps(REPORTED),
-            },
-        )
-        connection.execute("VACUUM ANALYZE event")
+        for statement in (ENDPOINTS, ONE_BY_ONE, ALIKE):
+            connection.execute(statement, given)
+        connection.execute("VACUUM ANALYZE event, endpoint")
+
+
+ENDPOINTS = """
+INSERT INTO endpoint (app_id, endpoint_id, given_id, revision, channel_type, address, is_active, is_opted_out, cohort_id,
+    created_at, effective_at, request_id, user_id, attributes, metrics, demographic, location, user_attributes)
+SELECT %(app)s, 'e' || n, 'e' || n, 1, 'EMAIL', n || '@example.net', true, false, n %% 100,
+    now() - n %% %(days)s * interval '1 day', now(), 'r', 'u' || n, '{}', '{}', '{}', '{}', '{}'
+FROM generate_series(0, %(endpoints)s - 1) AS series (n)
+"""
+# What clients report is a user's visit, then another's.
+ONE_BY_ONE = """
+INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+SELECT moment, %(app)s, 'e' || who, kind, moment,
+    CASE WHEN n %% 20 = 18 THEN %(reported)s::jsonb || jsonb_build_object(
+        'attributes', jsonb_build_object('sku', 'A' || n %% 1000),
+        'metrics', jsonb_build_object('_item_price', 9.5, '_quantity', 1),
+        'endpoint', %(reported)s::jsonb -> 'endpoint' || jsonb_build_object('UserId', 'u' || who))
+    ELSE jsonb_build_object('attributes', jsonb_build_object(
+        'campaign_id', 'c' || n / 20 %% 3, 'campaign_activity_id', 'a', 'treatment_id', '0'),
+        'facets', jsonb_build_object('email_channel', jsonb_build_object('mail_event', jsonb_build_object('mail',
+        %(mail)s::jsonb || jsonb_build_object('message_id', 'm' || n / 20 * 8 + n %% 20 %% 8))))) END
+FROM (
+    SELECT n, now() - n * (%(days)s / %(events)s::float8) * interval '1 day' AS moment,
+        CASE WHEN n %% 20 = 18 THEN n / 60 ELSE n / 20 * 8 + n %% 20 %% 8 END %% %(endpoints)s AS who,
+        CASE WHEN n %% 20 = 18 THEN (%(visit)s::text[])[3 - n / 20 %% 3] ELSE '_email.' || (ARRAY['send', 'send',
+            'send', 'send', 'send', 'send', 'send', 'send', 'delivered', 'delivered', 'delivered', 'delivered',
+            'delivered', 'delivered', 'delivered', 'open', 'open', 'click'])[n %% 20 + 1] END AS kind
+    FROM generate_series(0, %(events)s - 1) AS series (n) WHERE n %% 20 < 19) given
+"""
+# As delivery writes them: those of a slice are one row. Who buys has been sent a message days before.
+ALIKE = """
+INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document, stands_for, fills)
+SELECT moment, %(app)s, '', '_campaign.send', moment, jsonb_build_object('attributes', jsonb_build_object(
+    'campaign_id', 'c' || n %% 3, 'campaign_activity_id', 'a', 'treatment_id', '0', 'delivery_type', 'EMAIL',
+    'campaign_send_status', 'SUCCESS')), %(alike)s,
+    (SELECT string_agg('e' || (n * %(alike)s + place) / 4 %% %(endpoints)s, E'\n')
+     FROM generate_series(0, %(alike)s - 1) AS line (place))
+FROM (
+    SELECT n, now() - n * 20 * %(alike)s * (%(days)s / %(events)s::float8) * interval '1 day' AS moment
+    FROM generate_series(0, %(events)s / 20 / %(alike)s - 1) AS series (n)) given
+"""
 
 
 def run() -> list[dict[str, Any]]:
@@ -94,8 +132,13 @@ def run() -> list[dict[str, Any]]:
     with server("--workers", "0") as (_, _, _, client):
         app = client.create_app(CreateApplicationRequest={"Name": "Bench"})["ApplicationResponse"]["Id"]
         socket_folder = newest_database()
-        fill(f"host={socket_folder} user=postgres dbname=postgres", app)
-        return [*counting(socket_folder.parent), *(answering(client, app, *kpi) for kpi in KPIS)]
+        dsn = f"host={socket_folder} user=postgres dbname=postgres"
+        fill(dsn, app)
+        return [
+            *counting(socket_folder.parent),
+            *(answering(client, app, *kpi) for kpi in KPIS),
+            *asyncio.run(asking(dsn, app)),
+        ]
 
 
 def counting(data_dir: Path) -> list[dict[str, Any]]:
@@ -130,8 +173,34 @@ def answering(client: Any, app: str, kind: str, name: str, scope: dict[str, str]
     for _ in range(REPEATS):
         started = time.perf_counter()
         ask(ApplicationId=app, KpiName=name, **scope)
-        times.append((time.perf_counter() - started) * 1000)
-    return figure(f"KPI {name[:24]}", statistics.median(times), "ms", f"{EVENTS:,} events in the log")
+        times.append(time.perf_counter() - started)
+    return answered(f"KPI {name[:24]}", times)
+
+
+async def asking(dsn: str, app: str) -> list[dict[str, Any]]:
+    """What `repoint metrics` asks, over the whole log."""
+    db = Database(dsn)
+    await db.open()
+    now = datetime.now(UTC)
+    found = []
+    for name, question in QUESTIONS.items():
+        times = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            await question(db, Range(app, now - timedelta(days=DAYS + 1), now))
+            times.append(time.perf_counter() - started)
+        found.append(answered(name, times))
+    await db.close()
+    return found
+
+
+def active(db: Database, within: Range, *, users: bool) -> Awaitable[Any]:
+    first, last = within.start.date(), within.end.date()
+    return active_days(db, within.app_id, first, last, last, users=users)
+
+
+def answered(name: str, times: list[float]) -> dict[str, Any]:
+    return figure(name, statistics.median(times) * 1000, "ms", f"{EVENTS:,} events in the log")
 
 
 def figure(name: str, value: float, unit: str, note: str = "") -> dict[str, Any]:
