@@ -87,8 +87,9 @@ def fill(dsn: str, app: str) -> None:
 
 
 ENDPOINTS = """
-INSERT INTO endpoint (app_id, endpoint_id, given_id, revision, channel_type, address, is_active, is_opted_out, cohort_id,
-    created_at, effective_at, request_id, user_id, attributes, metrics, demographic, location, user_attributes)
+INSERT INTO endpoint (app_id, endpoint_id, given_id, revision, channel_type, address, is_active, is_opted_out,
+    cohort_id, created_at, effective_at, request_id, user_id, attributes, metrics, demographic, location,
+    user_attributes)
 SELECT %(app)s, 'e' || n, 'e' || n, 1, 'EMAIL', n || '@example.net', true, false, n %% 100,
     now() - n %% %(days)s * interval '1 day', now(), 'r', 'u' || n, '{}', '{}', '{}', '{}', '{}'
 FROM generate_series(0, %(endpoints)s - 1) AS series (n)
