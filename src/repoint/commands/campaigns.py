@@ -132,9 +132,10 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
         return report, await _amiss(server, campaign, report), unsigned
 
     report, amiss, unsigned = run(given, prepare)
-    counts = {name: dict(reasons) for name, reasons in report.counts.items() if name != ELSEWHERE}
+    counts = {name: dict(reasons) for name, reasons in report.counts.by_treatment.items() if name != ELSEWHERE}
+    users = dict(report.counts.users)
     if as_json:
-        shown = {"Counts": counts, "Faults": report.faults, "Messages": amiss, "Unsigned": unsigned}
+        shown = {"Counts": counts, "Users": users, "Faults": report.faults, "Messages": amiss, "Unsigned": unsigned}
         _json({"At": iso8601(report.at), **shown})
     else:
         click.echo(f"judged for {iso8601(report.at)}")
@@ -142,6 +143,8 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
             click.echo(f"treatment {name}: {reasons.pop(ACCEPTED, 0)} would get a message")
             for reason, number in sorted(reasons.items()):
                 click.echo(f"  {number:>9}  {reason}")
+        for name, number in users.items():
+            click.echo(f"{name}: {number}")
         for text, number in amiss.items():
             click.echo(f"FAIL  {number} of {len(report.samples)} messages made on trial: {text}")
         for fault in report.faults:

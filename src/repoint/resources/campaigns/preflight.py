@@ -23,13 +23,13 @@ SAMPLE_MAX = 200
 class Report:
     """What a run would do.
 
-    `counts` has each treatment's endpoints by reason, ACCEPTED for those it would reach; `faults` are what would stop
-    it; `contents` each treatment's content as delivery gets it; `samples` some of the endpoints reached, with their
-    treatment. `at` is the moment it is judged for: the next run's, or now.
+    `counts` are those of whom it would reach, and whom not; `faults` are what would stop it; `contents` each
+    treatment's content as delivery gets it; `samples` some of the endpoints reached, with their treatment. `at` is the
+    moment it is judged for: the next run's, or now.
     """
 
     at: datetime
-    counts: Counts = field(default_factory=dict)
+    counts: Counts = field(default_factory=lambda: Counts({}, {}))
     faults: list[str] = field(default_factory=list)
     contents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     samples: Sequence[tuple[str, str]] = ()

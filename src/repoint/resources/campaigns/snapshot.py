@@ -24,6 +24,8 @@ TOLD = ("HOLDOUT", "DUPLICATE_ADDRESS", "CAMPAIGN_CAP", "DAILY_CAP", "QUIET_TIME
 # What each activity counts besides the reasons.
 PRODUCED = "ENDPOINT_PRODUCED"
 TREATMENT_HOLDOUT = "TREATMENT_HOLDOUT"
+FROM_USER = "ENDPOINTS_FROM_USER"
+DUPLICATE_USER = "DUPLICATE_USER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ JUDGED = sql.SQL(
                 WHEN %(is_local)s AND e.demographic ->> 'Timezone' <> ALL (%(zones)s::text[])
                     THEN 'ENDPOINT_TIMEZONE_MISMATCH'
                 WHEN e.cohort_id = ANY (%(held_out)s::int[]) THEN 'HOLDOUT'
-            END AS reason
+            END AS reason,
+            {by_user} AS is_by_user
         FROM endpoint AS e
         WHERE e.app_id = %(app_id)s AND ({audience})
           AND (%(endpoint_ids)s::text[] IS NULL OR e.endpoint_id = ANY (%(endpoint_ids)s::text[]))
@@ -118,7 +121,7 @@ JUDGED = sql.SQL(
               SELECT 1 FROM campaign_drop d WHERE d.app_id = %(app_id)s AND d.endpoint_id = e.endpoint_id
                 AND d.activity_id = ANY (%(earlier)s::text[])))
     ), ranked AS (
-        SELECT endpoint_id, channel_type, address, treatment, zone, reason, row_number() OVER (
+        SELECT endpoint_id, channel_type, address, treatment, zone, reason, is_by_user, row_number() OVER (
             PARTITION BY hashtextextended(address, 0), channel_type, address, reason IS NULL, treatment = 0
             ORDER BY endpoint_id) AS copy
         FROM member
@@ -163,7 +166,7 @@ JUDGED = sql.SQL(
             WHEN endpoint_id IN (SELECT endpoint_id FROM at_daily_cap) THEN 'DAILY_CAP'
             WHEN (treatment || ':' || zone) = ANY (%(quiet)s::text[]) THEN 'QUIET_TIME'
             ELSE %(forced_reason)s
-        END) AS reason
+        END) AS reason, is_by_user
         FROM ranked
     )
     """
@@ -209,7 +212,9 @@ EVENTS = sql.SQL(
         WHERE j.reason = ANY (%(told)s::text[])
     """
 )
-NUMBERS = sql.SQL("SELECT treatment, reason, count(*) FROM judged GROUP BY treatment, reason")
+NUMBERS = sql.SQL(
+    "SELECT treatment, reason, count(*), count(*) FILTER (WHERE is_by_user) FROM judged GROUP BY treatment, reason"
+)
 TAKEN = (MESSAGES, DROPS, EVENTS, NUMBERS)
 COUNTED = (NUMBERS,)
 SAMPLED = (
@@ -219,9 +224,22 @@ SAMPLED = (
     ),
 )
 
-Counts = Mapping[str, Mapping[str, int]]
 ACCEPTED = "ACCEPTED"
 ELSEWHERE = "ELSEWHERE"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How members were judged.
+
+    `by_treatment` has for each treatment the endpoints by reason, and under ACCEPTED those that get a message; members
+    that belong to no treatment of this wave are under ELSEWHERE. `users` says of imports that name users how many
+    endpoints these have (ENDPOINTS_FROM_USER), and how often a user is named again (DUPLICATE_USER); what is 0 is left
+    out.
+    """
+
+    by_treatment: Mapping[str, Mapping[str, int]]
+    users: Mapping[str, int]
 
 
 async def take(
@@ -231,7 +249,7 @@ async def take(
     activity_ids: Sequence[str],
     ledger_ids: Sequence[str],
 ) -> Counts:
-    """Write the wave down, in the caller's transaction; see `counted` for the answer.
+    """Write the wave down, in the caller's transaction.
 
     The ids are in the order of the selection's treatments.
     """
@@ -280,7 +298,7 @@ async def _run(
     if selection.endpoint_ids is None:
         await allow_scans(connection, work_mem=SELECT_MEMORY)
     given = {**selection.parameters(), **audience.parameters, **given}
-    judged = JUDGED.format(audience=audience.text)
+    judged = JUDGED.format(audience=audience.text, by_user=audience.by_user)
     if connection.is_cluster:
         return await _run_one_by_one(connection, judged, steps, given)
     parts = [sql.SQL("{} AS ({})").format(sql.Identifier(f"step_{n}"), step) for n, step in enumerate(steps[:-1], 1)]
@@ -306,21 +324,36 @@ async def _run_one_by_one(
 async def _counted(
     connection: Connection, steps: Sequence[sql.SQL], audience: Condition, selection: Selection, given: dict[str, Any]
 ) -> Counts:
-    """For each treatment the endpoints by reason, and under ACCEPTED those that get a message.
-
-    Members that belong to no treatment of this wave are under ELSEWHERE.
-    """
     names = [ELSEWHERE, *selection.treatments]
     found: dict[str, dict[str, int]] = {name: {} for name in names}
-    for position, reason, number in await _run(connection, steps, audience, selection, given):
+    from_users = 0
+    for position, reason, number, by_user in await _run(connection, steps, audience, selection, given):
         found[names[position]][reason or ACCEPTED] = number
-    return found
+        from_users += by_user
+    repeated = await _count_repeated(connection, audience, selection) if selection.is_first else 0
+    users = {FROM_USER: from_users, DUPLICATE_USER: repeated}
+    return Counts(found, {name: number for name, number in users.items() if number})
+
+
+async def _count_repeated(connection: Connection, audience: Condition, selection: Selection) -> int:
+    """How often imports name users whom they have named before."""
+    if not audience.user_sets:
+        return 0
+    cursor = await connection.execute(
+        """SELECT coalesce(sum(times - 1), 0) FROM segment_user
+           JOIN unnest(%s::text[], %s::int[]) AS named (segment_id, version) USING (segment_id, version)
+           WHERE app_id = %s AND times > 1""",
+        [[name for name, _ in audience.user_sets], [number for _, number in audience.user_sets], selection.app_id],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def metrics_of(counts: Counts, treatment: str) -> dict[str, int]:
     """One activity's ExecutionMetrics: all members of the segment, those of other treatments, its own by reason."""
-    own = dict(counts[treatment])
+    own = dict(counts.by_treatment[treatment])
     accepted = own.pop(ACCEPTED, 0)
-    others = sum(sum(one.values()) for name, one in counts.items() if name != treatment)
+    others = sum(sum(one.values()) for name, one in counts.by_treatment.items() if name != treatment)
     produced = accepted + sum(own.values()) + others
-    return {**own, PRODUCED: produced, **({TREATMENT_HOLDOUT: others} if others else {})}
+    return {**own, **counts.users, PRODUCED: produced, **({TREATMENT_HOLDOUT: others} if others else {})}

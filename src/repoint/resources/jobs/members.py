@@ -1,5 +1,6 @@
 """The members an import gives a segment: rows of segment_member and segment_user, under the number of their set."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,12 +35,17 @@ async def add_endpoints(connection: Connection, to: MemberSet, endpoint_ids: Seq
 
 
 async def add_users(connection: Connection, to: MemberSet, user_ids: Sequence[str]) -> None:
-    """These users: whatever endpoints they have when the segment is used."""
+    """These users: whatever endpoints they have when the segment is used. How often each is named is kept.
+
+    In the order of their ids, so that pieces of one import which name the same users wait for each other in turn.
+    """
     if user_ids:
+        times = sorted(Counter(user_ids).items())
         await connection.execute(
-            """INSERT INTO segment_user (app_id, segment_id, version, user_id)
-               SELECT %s, %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING""",
-            [*to, list(user_ids)],
+            """INSERT INTO segment_user AS u (app_id, segment_id, version, user_id, times)
+               SELECT %s, %s, %s, user_id, times FROM unnest(%s::text[], %s::int[]) AS named (user_id, times)
+               ON CONFLICT (app_id, segment_id, version, user_id) DO UPDATE SET times = u.times + excluded.times""",
+            [*to, [user_id for user_id, _ in times], [count for _, count in times]],
         )
 
 

@@ -8,7 +8,7 @@ are parameters. A condition may be NULL, which is not a match; negation therefor
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
@@ -94,10 +94,15 @@ class Condition:
 
     The statement around it says `e.app_id = …` itself. Run it with `prepare=False`, so that the plan fits the values,
     in a transaction in which `db.allow_scans` was called. Parameters are named segment_1, segment_2 ….
+
+    `by_user` is a condition, too: that an import names the endpoint's user. `user_sets` are the segments and the
+    versions of their members in which users are named.
     """
 
     text: sql.Composed
     parameters: dict[str, Any]
+    by_user: sql.Composable = field(default_factory=lambda: sql.SQL("false"))
+    user_sets: Sequence[tuple[str, int]] = ()
 
 
 def compile_segment(segment: StoredSegment, sources: Sources, now: datetime) -> Condition:
@@ -113,7 +118,10 @@ def compile_node(node: Node) -> Condition:
     """What an endpoint must meet to match one tree."""
     compiler = Compiler()
     text = compiler.node(node)
-    return Condition(sql.Composed([text]), compiler.parameters)
+    named = [one for one in _leaves(node) if isinstance(one, IsMember) and one.has_users]
+    by_user = _joined(" OR ", [compiler.names_user(one) for one in named], "false")
+    user_sets = [(one.segment_id, one.member_version) for one in named]
+    return Condition(sql.Composed([text]), compiler.parameters, by_user, user_sets)
 
 
 class Compiler:
@@ -292,21 +300,25 @@ class Compiler:
 
     def is_member(self, node: IsMember) -> Part:
         """Membership by endpoint and, where the import named users, by user."""
-        key = {
-            "segment": self.parameter(node.segment_id, "text"),
-            "version": self.parameter(node.member_version, "int"),
-        }
         by_endpoint = sql.SQL(
             """EXISTS (SELECT FROM segment_member AS m WHERE m.app_id = e.app_id AND m.segment_id = {segment}
                AND m.version = {version} AND m.endpoint_id = e.endpoint_id)"""
-        ).format(**key)
-        if not node.has_users:
-            return by_endpoint
-        by_user = sql.SQL(
+        ).format(**self.member_key(node))
+        return _joined(" OR ", [by_endpoint, self.names_user(node)], "false") if node.has_users else by_endpoint
+
+    def names_user(self, node: IsMember) -> Part:
+        """Whether an import names the endpoint's user."""
+        return sql.SQL(
             """EXISTS (SELECT FROM segment_user AS u WHERE u.app_id = e.app_id AND u.segment_id = {segment}
                AND u.version = {version} AND u.user_id = e.user_id)"""
-        ).format(**key)
-        return _joined(" OR ", [by_endpoint, by_user], "false")
+        ).format(**self.member_key(node))
+
+    def member_key(self, node: IsMember) -> dict[str, Part]:
+        """Under which numbers a segment's members are."""
+        return {
+            "segment": self.parameter(node.segment_id, "text"),
+            "version": self.parameter(node.member_version, "int"),
+        }
 
 
 def _is_plain(text: str) -> bool:
