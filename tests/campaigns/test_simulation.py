@@ -148,7 +148,7 @@ class Play:
             request["Demographic"] = {"Timezone": zone}
         await self.world.call("UpdateEndpoint", EndpointId=person, EndpointRequest=request)
         cohort = zlib.crc32(f"{self.world.seed}{person}".encode()) % 100
-        await self.world.tell("UPDATE endpoint SET cohort_id = %s WHERE endpoint_id = %s", cohort, person)
+        await self.world.execute("UPDATE endpoint SET cohort_id = %s WHERE endpoint_id = %s", cohort, person)
         return f"{person} {request}"
 
     async def person_changes(self):

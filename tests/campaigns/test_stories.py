@@ -6,12 +6,13 @@ import pytest
 
 from repoint.clock import iso8601
 from repoint.config import Settings
+from repoint.delivery import pipeline
 from repoint.delivery.courier import Courier
 from repoint.delivery.returns import return_paths
 from repoint.metrics import Metrics
 from repoint.wire.exceptions import BadRequestException
 from repoint.work import outbox, slices
-from tests.campaigns.world import EMAIL
+from tests.campaigns.world import DEADLINE_SECONDS, EMAIL, LEASE_SECONDS
 
 PING = {
     "FilterType": "ENDPOINT",
@@ -298,3 +299,96 @@ async def claimed(courier, server, now, *, is_slice):
     one = await slices.claim(server.db, now, lease_seconds=1, draw=0)
     deliveries = await courier.prepare_slice(one)
     return lambda: courier.deliver_slice(one, deliveries)
+
+
+async def ends(world, made):
+    """What became of each message, in the ledger and in the log, and what GetCampaignActivities counts."""
+    ledger = await world.ask("SELECT endpoint_id, state, status_message FROM message ORDER BY 1")
+    log = await world.ask(
+        """SELECT event_type, document -> 'attributes' ->> 'campaign_send_status' FROM logged_event ORDER BY 1, 2"""
+    )
+    [activity] = await world.activities(made)
+    return ledger, log, (activity["TotalEndpointCount"], activity["SuccessfulEndpointCount"])
+
+
+async def begin_and_die(world, *people, **given):
+    """A campaign whose worker dies when the relay has taken its mails, before it can say so."""
+    for name in people:
+        await world.put(name)
+    made = await world.campaign(Schedule={"StartTime": "IMMEDIATE"}, **given)
+    await world.schedule()
+    async with world.process() as server:
+        one = await slices.claim(server.db, world.now, lease_seconds=LEASE_SECONDS, draw=0)
+        deliveries = await courier_of(world, server).prepare_slice(one)
+        await pipeline.send(world.providers(), deliveries)
+    assert {one.outcome.status for one in deliveries} == {"SUCCESSFUL"}
+    return made
+
+
+IN_DOUBT = f"{outbox.MAY_BE_SENT}; then: "
+
+
+def test_what_a_worker_died_with_and_nobody_could_try_again_is_unknown(tell):
+    async def story(world):
+        made = await begin_and_die(world, "ann", "bob")
+        await world.run(seconds=DEADLINE_SECONDS + LEASE_SECONDS)
+        return await ends(world, made)
+
+    ledger, log, counts = tell(story)
+
+    assert ledger == [(name, "UNKNOWN", f"{IN_DOUBT}Not deliverable before its deadline") for name in ("ann", "bob")]
+    assert (log, counts) == ([("_campaign.send", "UNKNOWN")] * 2, (2, 0))
+
+
+def test_what_was_tried_in_vain_afterwards_is_still_unknown(tell):
+    """The relay that took it has closed since, until the deadline."""
+
+    async def story(world):
+        made = await begin_and_die(world, "ann", "bob")
+        world.relay.mood = "closed"
+        await world.run(seconds=LEASE_SECONDS + 1)
+        waiting = await world.ask("SELECT DISTINCT state, attempts FROM message")
+        await world.run(seconds=DEADLINE_SECONDS)
+        return waiting, await ends(world, made)
+
+    waiting, (ledger, _, counts) = tell(story)
+
+    assert waiting == [("ACCEPTED", 1)]  # of two attempts one is recorded
+    assert [(state, text.startswith(IN_DOUBT)) for _, state, text in ledger] == [("UNKNOWN", True)] * 2
+    assert counts == (2, 0)
+
+
+def test_what_the_far_end_refuses_for_good_afterwards_has_failed(tell):
+    """Its reason and its bounce are worth more than the doubt."""
+
+    async def story(world):
+        made = await begin_and_die(world, "ann", "bob")
+        await world.execute("UPDATE message SET address = 'bad@x.example' WHERE endpoint_id = 'bob'")
+        await world.run(seconds=LEASE_SECONDS + 1)
+        return await ends(world, made)
+
+    ledger, log, counts = tell(story)
+
+    assert ledger == [("ann", "SENT", "250 taken"), ("bob", "FAILED", "550 5.1.1 nobody here")]
+    assert ("_email.hardbounce", None) in log
+    assert counts == (2, 1)
+
+
+@pytest.mark.parametrize("call_off", ["deleted", "over"])
+def test_what_a_worker_died_with_before_the_run_was_called_off_is_unknown(tell, call_off):
+    async def story(world):
+        made = await begin_and_die(world, "ann", "bob", Limits={"MaximumDuration": 70})
+        if call_off == "deleted":
+            await world.call("DeleteCampaign", CampaignId=made)
+        await world.wait(seconds=LEASE_SECONDS + 1 if call_off == "deleted" else 71)
+        await world.schedule()
+        ledger = await world.ask("SELECT DISTINCT state, status_message FROM message")
+        counts = await world.ask("SELECT counts FROM campaign_activity")
+        log = await world.ask("SELECT document -> 'attributes' ->> 'campaign_send_status' FROM logged_event")
+        return ledger, counts, log
+
+    ledger, counts, log = tell(story)
+
+    word = {"deleted": "CANCELLED", "over": "EXPIRED"}[call_off]
+    assert ledger == [("UNKNOWN", f"{IN_DOUBT}{word}")]
+    assert (counts, log) == ([({"UNKNOWN": 2},)], [("UNKNOWN",)] * 2)

@@ -101,7 +101,7 @@ class World:
     async def ask(self, query, *parameters):
         return await self.server.db.fetch_all(query, parameters)
 
-    async def tell(self, query, *parameters):
+    async def execute(self, query, *parameters):
         await self.server.db.execute(query, parameters)
 
     async def wait(self, **ahead):

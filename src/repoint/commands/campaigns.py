@@ -271,9 +271,11 @@ def _progress(activity: Activity) -> str:
     settled = activity.total - activity.counts.get("ACCEPTED", 0)
     share = settled / activity.total if activity.total else float(activity.ended_at is not None)
     bar = "#" * int(share * BAR_CHARACTERS)
+    unknown = activity.counts.get("UNKNOWN", 0)
     return (
         f"[{bar:<{BAR_CHARACTERS}}] {settled}/{activity.total}, {activity.counts.get('SENT', 0)} sent, "
         f"{activity.counts.get('FAILED', 0)} failed, {activity.counts.get('STOPPED', 0)} stopped"
+        f"{f', {unknown} in doubt' if unknown else ''}"
     )
 
 

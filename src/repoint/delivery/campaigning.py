@@ -81,6 +81,8 @@ def send_events(row: Leased, plan: Plan, outcome: Outcome, client_context: str, 
 
 
 def _send_status(outcome: Outcome) -> str:
+    if outcome.is_unknown:
+        return SEND_STATUS[DeliveryStatus.UNKNOWN_FAILURE]
     if outcome.send_status:
         return outcome.send_status
     if outcome.is_stopped and outcome.status_message in REASONS:

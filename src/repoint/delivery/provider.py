@@ -29,6 +29,7 @@ class Outcome:
     is_stopped: bool = False  # on purpose, by a rule of ours or of the recipient's: no failure
     send_status: str = ""  # a campaign's event's campaign_send_status, where it does not follow from the status
     is_told_later: bool = False  # taken; the far end reports by itself when the recipient's server has it
+    is_unknown: bool = False  # it may have been sent: whoever took it had no time to say so
 
     @property
     def is_retryable(self) -> bool:

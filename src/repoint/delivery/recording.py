@@ -12,6 +12,7 @@ from repoint.resources import suppression
 from repoint.resources.events import store as events
 from repoint.resources.suppression import Suppressed
 from repoint.work import outbox
+from repoint.work.outbox import Settled
 
 SMTP_FAILURE = 500  # what is below was decided here, and nobody's address is to blame
 
@@ -33,6 +34,7 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
     others = [delivery for delivery in deliveries if not _is_plain(delivery)] if len(sent) < len(deliveries) else []
     if others:
         settled = [settlement.settle(delivery, now) for delivery in others]
+        settled = await _in_doubt(connection, others, settled, now)
         await outbox.settle(connection, settled, sent_at)
         await suppression.add(connection, bounced_addresses(others, now))
         for delivery, one in zip(others, settled, strict=True):
@@ -40,6 +42,19 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
                 lines += [events.copy_line(event) for event in settlement.events_of(delivery, now)]
     if lines:
         await events.append_lines(connection, b"".join(lines))
+
+
+async def _in_doubt(
+    connection: Connection, deliveries: Sequence[Delivery], settled: list[Settled], now: datetime
+) -> list[Settled]:
+    """The same, but UNKNOWN for messages that end unsent though an earlier attempt may have sent them."""
+    asked = [one for delivery, one in zip(deliveries, settled, strict=True) if settlement.is_doubtful(delivery, one)]
+    doubted = await outbox.doubted(connection, asked) if asked else set()
+    for delivery in deliveries:
+        if (delivery.row.activity_id, delivery.row.endpoint_id) in doubted:
+            assert delivery.outcome is not None
+            delivery.outcome = settlement.in_doubt(delivery.outcome)
+    return [settlement.settle(delivery, now) for delivery in deliveries] if doubted else settled
 
 
 def _own_subjects(alike: Sequence[Delivery]) -> list[str] | None:

@@ -7,7 +7,7 @@ from repoint.delivery import campaigning, records
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.provider import DeliveryStatus, Outcome
 from repoint.resources.events.store import Event
-from repoint.work.outbox import Leased, Settled
+from repoint.work.outbox import MAY_BE_SENT, Leased, Settled
 
 RETRY_SECONDS_FIRST = 2.0
 RETRY_SECONDS_MAX = 900.0
@@ -23,6 +23,8 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         state = "SENT"
     elif retry_at is not None:
         state = "ACCEPTED"
+    elif outcome.is_unknown:
+        state = "UNKNOWN"
     elif outcome.is_stopped:
         state = "STOPPED"
     else:
@@ -39,8 +41,25 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         retry_at=retry_at,
         expires_at=row.expires_at,
         is_called=delivery.plan.asks,
+        is_known=not outcome.is_unknown,
         mail=own_facts(delivery),
     )
+
+
+def is_doubtful(delivery: Delivery, one: Settled) -> bool:
+    """Whether a message ends unsent that an earlier attempt may have sent; the ledger has to be asked.
+
+    What the far end refuses for good has failed: its reason is worth more than the doubt.
+    """
+    assert delivery.outcome is not None
+    is_refused = delivery.outcome.status is DeliveryStatus.PERMANENT_FAILURE and not delivery.outcome.is_stopped
+    return one.attempts > 1 and one.retry_at is None and one.state != "SENT" and not is_refused
+
+
+def in_doubt(outcome: Outcome) -> Outcome:
+    """The outcome of a message that an earlier attempt may have sent."""
+    text = f"{MAY_BE_SENT}; then: {outcome.status_message}"
+    return Outcome(DeliveryStatus.UNKNOWN_FAILURE, outcome.status_code, text, is_unknown=True)
 
 
 def own_facts(delivery: Delivery) -> dict[str, object] | None:
@@ -80,6 +99,8 @@ def _events_of(delivery: Delivery, now: datetime) -> list[Event]:
         return []
     context = delivery.client_context or campaigning.context_of(delivery.endpoint)
     told = campaigning.send_events(delivery.row, delivery.plan, delivery.outcome, context, now)
+    if delivery.outcome.is_unknown:
+        return told  # a channel's events have no word for it
     is_unsent = delivery.outcome.is_stopped or campaigning.is_advised_against(delivery.outcome)
     return told if told and is_unsent else [*told, *_channel_events(delivery, now)]
 

@@ -147,7 +147,7 @@ class Worker:
         try:
             deliveries = await self._guarded(one, self._courier.prepare_slice(one))
             if deliveries is not None:
-                await self._guarded(one, self._courier.deliver_slice(one, deliveries))
+                await self._guarded(one, self._courier.deliver_slice(one, deliveries), is_begun=True)
         finally:
             keeping.cancel()
 
@@ -230,12 +230,12 @@ class Worker:
     async def _deliver_slice(self, one: Slice, deliveries: list[Delivery], keeping: "asyncio.Task[None]") -> None:
         try:
             with self._metrics.delivery_seconds.time():
-                await self._guarded(one, self._courier.deliver_slice(one, deliveries))
+                await self._guarded(one, self._courier.deliver_slice(one, deliveries), is_begun=True)
         finally:
             keeping.cancel()
             self._wire.release()
 
-    async def _guarded(self, one: Slice, work: "Awaitable[Result]") -> "Result | None":
+    async def _guarded(self, one: Slice, work: "Awaitable[Result]", *, is_begun: bool = False) -> "Result | None":
         """Work on a slice; when it fails as a whole, its messages go to the outbox, to be delivered one by one."""
         try:
             return await work
@@ -245,7 +245,7 @@ class Worker:
             logger.exception("slice %s failed", one.slice_id)
             with contextlib.suppress(DatabaseUnavailableError, psycopg.Error):
                 now = self._server.clock()
-                await self._db.atomically(lambda connection: slices.scatter(connection, one, now))
+                await self._db.atomically(lambda connection: slices.scatter(connection, one, now, is_begun=is_begun))
                 self._wake_up()
         return None
 

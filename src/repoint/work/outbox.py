@@ -13,6 +13,8 @@ import msgspec
 
 from repoint.db import Connection, Database
 
+MAY_BE_SENT = "May have been sent: a worker died, or a connection broke, while it was on the wire"
+
 
 @dataclass(slots=True)
 class Leased:
@@ -45,6 +47,7 @@ class Settled:
     retry_at: datetime | None
     expires_at: datetime
     is_called: bool = False  # a function has to be asked again before another try
+    is_known: bool = True  # whether the far end has it; False when it was given it whole, and did not answer
     mail: dict[str, Any] | None = None  # what an email had of its own, for the events still to come
 
 
@@ -86,7 +89,8 @@ async def hold(connection: Connection, leased: Sequence[Leased]) -> set[int]:
 async def settle(connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
     """Record outcomes: final ones leave the outbox for the ledger, the others are due again later.
 
-    A slice's message that is to be tried again gets a row of its own in the outbox, or a slice that is called.
+    A slice's message that is to be tried again gets a row of its own in the outbox, or a slice that is called. Until
+    it is settled, the ledger's `attempts` are those whose end is known; see `doubted`.
     """
     gone = [one.outbox_id for one in settled if one.outbox_id is not None and one.retry_at is None]
     if gone:
@@ -96,15 +100,29 @@ async def settle(connection: Connection, settled: Sequence[Settled], now: dateti
         await _put_off(connection, later)
     await connection.execute(
         """UPDATE message SET state = item.state, status_code = item.status_code,
-               status_message = item.status_message, attempts = item.attempts, modified_at = %s,
-               mail = coalesce(item.mail, message.mail)
+               status_message = item.status_message, modified_at = %s, mail = coalesce(item.mail, message.mail),
+               attempts = CASE WHEN item.state = 'ACCEPTED' THEN message.attempts + item.is_known::int
+                               ELSE item.attempts END
            FROM json_to_recordset(%s::json) AS item (
                app_id text, activity_id text, endpoint_id text, state text, status_code smallint, status_message text,
-               attempts smallint, mail jsonb)
+               attempts smallint, is_known boolean, mail jsonb)
            WHERE message.app_id = item.app_id AND message.activity_id = item.activity_id
              AND message.endpoint_id = item.endpoint_id""",
         [now, msgspec.json.encode(settled).decode()],
     )
+
+
+async def doubted(connection: Connection, settled: Sequence[Settled]) -> set[tuple[str, str]]:
+    """Those of these, by activity and endpoint, of which nobody knows how an attempt before this one ended."""
+    cursor = await connection.execute(
+        """SELECT activity_id, endpoint_id
+           FROM json_to_recordset(%s::json) AS item (
+               app_id text, activity_id text, endpoint_id text, attempts smallint)
+           JOIN message USING (app_id, activity_id, endpoint_id)
+           WHERE message.attempts < item.attempts - 1""",
+        [msgspec.json.encode(settled).decode()],
+    )
+    return {(activity_id, endpoint_id) for activity_id, endpoint_id in await cursor.fetchall()}
 
 
 async def _put_off(connection: Connection, later: Sequence[Settled]) -> None:

@@ -20,12 +20,13 @@ NONE: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Part of the ledger that nobody will send any more; both ends are inclusive."""
+    """Part of the ledger that nobody will send any more; both ends are inclusive. `attempts` are those begun."""
 
     app_id: str
     activity_id: str
     first_endpoint_id: str
     last_endpoint_id: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ async def withdraw(connection: Connection, activity_ids: Sequence[str], now: dat
     cursor = await connection.execute(
         """DELETE FROM outbox_slice
            WHERE activity_id = ANY (%s::text[]) AND (attempts = 0 OR due_at <= %s)
-           RETURNING app_id, activity_id, first_endpoint_id, last_endpoint_id""",
+           RETURNING app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts""",
         [list(activity_ids), now],
     )
     return [Range(*row) for row in await cursor.fetchall()]

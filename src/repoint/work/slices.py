@@ -114,8 +114,11 @@ async def remove(connection: Connection, one: Slice) -> bool:
     return cursor.rowcount > 0
 
 
-async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
-    """Put what is left of a slice into the outbox, message by message: one of them spoils the others."""
+async def scatter(connection: Connection, one: Slice, now: datetime, *, is_begun: bool = False) -> None:
+    """Put what is left of a slice into the outbox, message by message: one of them spoils the others.
+
+    It counts as an attempt if some may have been on the wire.
+    """
     if not await remove(connection, one):
         return
     await connection.execute(
@@ -126,7 +129,7 @@ async def scatter(connection: Connection, one: Slice, now: datetime) -> None:
            FROM message
            WHERE app_id = %s AND activity_id = %s AND endpoint_id BETWEEN %s AND %s AND state = 'ACCEPTED'""",
         [
-            one.attempts,
+            one.attempts if is_begun else one.attempts - 1,
             now,
             one.expires_at,
             one.app_id,

@@ -16,7 +16,8 @@ class Activity:
     """One run of one treatment.
 
     `metrics` are endpoints by the reason they were left out; `counts` messages by what became of them: ACCEPTED (still
-    to be sent), SENT, FAILED, STOPPED, FILTERED_OUT_BY_HOOK. `waves` are the run's time zone groups, all and done.
+    to be sent), SENT, FAILED, STOPPED, UNKNOWN, FILTERED_OUT_BY_HOOK. `waves` are the run's time zone groups, all and
+    done.
     """
 
     activity_id: str

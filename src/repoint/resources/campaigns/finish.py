@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from repoint.db import Connection
 from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.work import pacing
+from repoint.work.outbox import MAY_BE_SENT
 from repoint.work.pacing import Range
 
 CATCH_UP_SECONDS = 5.0
@@ -76,38 +77,47 @@ async def _attend(connection: Connection, one: UnderWay, now: datetime) -> bool:
 
 
 async def _stop(connection: Connection, one: UnderWay, ranges: Sequence[Range], reason: str, now: datetime) -> None:
-    """What was not sent is not sent: the ledger says why, and the log where Pinpoint's does."""
+    """What was not sent is not sent: the ledger says why, and the log where Pinpoint's does.
+
+    Of what a worker had begun and died with, nobody can say that.
+    """
     if not ranges:
         return
     given = {
         "ranges": msgspec.json.encode(ranges).decode(),
         "reason": reason,
+        "is_told": reason == TOLD_AS_EXPIRED,
+        "in_doubt": f"{MAY_BE_SENT}; then: {reason}",
         "now": now,
         "app_id": one.app_id,
         "campaign_id": one.campaign_id,
         "activity_id": one.activity_id,
         "treatment_id": one.treatment_id,
     }
-    if reason == TOLD_AS_EXPIRED:
-        await connection.execute(
-            """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
-               SELECT %(now)s, %(app_id)s, endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
-                   'attributes', jsonb_build_object(
-                       'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', %(activity_id)s::text,
-                       'treatment_id', %(treatment_id)s::text, 'campaign_send_status', %(reason)s::text,
-                       'delivery_type',
-                       CASE WHEN facts -> 'CustomTypes' ? channel_type THEN 'CUSTOM' ELSE channel_type END))
-               FROM json_to_recordset(%(ranges)s::json) AS range (
-                   app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text)
-               JOIN message USING (app_id, activity_id)
-               CROSS JOIN (SELECT facts FROM campaign_activity WHERE activity_id = %(activity_id)s) AS run
-               WHERE endpoint_id BETWEEN first_endpoint_id AND last_endpoint_id AND state = 'ACCEPTED'""",
-            given,
-        )
     await connection.execute(
-        """UPDATE message SET state = 'STOPPED', status_message = %(reason)s, modified_at = %(now)s
+        """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+           SELECT %(now)s, %(app_id)s, endpoint_id, '_campaign.send', %(now)s, jsonb_build_object(
+               'attributes', jsonb_build_object(
+                   'campaign_id', %(campaign_id)s::text, 'campaign_activity_id', %(activity_id)s::text,
+                   'treatment_id', %(treatment_id)s::text,
+                   'campaign_send_status',
+                   CASE WHEN message.attempts < range.attempts THEN 'UNKNOWN' ELSE %(reason)s::text END,
+                   'delivery_type',
+                   CASE WHEN facts -> 'CustomTypes' ? channel_type THEN 'CUSTOM' ELSE channel_type END))
            FROM json_to_recordset(%(ranges)s::json) AS range (
-               app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text)
+               app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text, attempts int)
+           JOIN message USING (app_id, activity_id)
+           CROSS JOIN (SELECT facts FROM campaign_activity WHERE activity_id = %(activity_id)s) AS run
+           WHERE endpoint_id BETWEEN first_endpoint_id AND last_endpoint_id AND state = 'ACCEPTED'
+             AND (%(is_told)s OR message.attempts < range.attempts)""",
+        given,
+    )
+    await connection.execute(
+        """UPDATE message SET modified_at = %(now)s,
+               state = CASE WHEN message.attempts < range.attempts THEN 'UNKNOWN' ELSE 'STOPPED' END,
+               status_message = CASE WHEN message.attempts < range.attempts THEN %(in_doubt)s ELSE %(reason)s END
+           FROM json_to_recordset(%(ranges)s::json) AS range (
+               app_id text, activity_id text, first_endpoint_id text, last_endpoint_id text, attempts int)
            WHERE message.app_id = range.app_id AND message.activity_id = range.activity_id
              AND message.endpoint_id BETWEEN range.first_endpoint_id AND range.last_endpoint_id
              AND message.state = 'ACCEPTED'""",

@@ -37,7 +37,8 @@ SENTENCES = {
 class Answer:
     """One run, and what became of the endpoint in it.
 
-    `reason` is SENT, FAILED, WAITING, NOT_A_MEMBER, a drop's, or that of a call which had to come first and failed.
+    `reason` is SENT, FAILED, UNKNOWN (it may have been sent), WAITING, NOT_A_MEMBER, a drop's, or that of a call which
+    had to come first and failed.
     """
 
     activity_id: str
@@ -103,6 +104,8 @@ def _of_message(message: list[Any], facts: Mapping[str, Any]) -> tuple[str, str]
             word if word in UNASKED else "FAILED",
             f"not delivered, attempt {attempts}, at {when}: {status_code} {status_message}",
         )
+    if state == "UNKNOWN":
+        return "UNKNOWN", f"nobody knows, attempt {attempts}, at {when}: {status_message}"
     if state == "STOPPED":
         return status_message, _sentence(status_message, facts, None)
     return "WAITING", f"still to be sent; attempts so far: {attempts}"

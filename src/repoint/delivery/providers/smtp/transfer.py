@@ -144,7 +144,7 @@ class Transfer:
         if self._current is not None and self._is_content_sent:
             name = self._connection.settings.name
             text = f"451 {name}: {error} before the relay said whether it took the message: it may arrive twice"
-            self._outcomes[self._current] = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, text[:500])
+            self._outcomes[self._current] = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, text[:500], is_unknown=True)
             self._current = None
         self._work.extend(index for index in (self._current, self._following) if index is not None)
         self._done.set_result(error)
