@@ -51,8 +51,11 @@ def is_doubtful(delivery: Delivery, one: Settled) -> bool:
 
     What the far end refuses for good has failed: its reason is worth more than the doubt.
     """
-    assert delivery.outcome is not None
-    is_refused = delivery.outcome.status is DeliveryStatus.PERMANENT_FAILURE and not delivery.outcome.is_stopped
+    outcome = delivery.outcome
+    assert outcome is not None
+    is_refused = (
+        outcome.status is DeliveryStatus.PERMANENT_FAILURE and outcome.status_code >= records.SMTP_PERMANENT_CODE
+    )
     return one.attempts > 1 and one.retry_at is None and one.state != "SENT" and not is_refused
 
 
