@@ -57,6 +57,19 @@ class Metrics:
             multiprocess_mode="mostrecent",
             registry=registry,
         )
+        self.far_end_calls = Counter(
+            "repoint_far_end_calls",
+            "Attempts to call functions and webhooks, and calls not made because a far end is left alone",
+            ["far_end", "outcome"],
+            registry=registry,
+        )
+        self.far_end_resting = Gauge(
+            "repoint_far_end_resting",
+            "Whether a function or webhook is left alone, because it failed again and again",
+            ["far_end"],
+            multiprocess_mode="mostrecent",
+            registry=registry,
+        )
         self._answered: dict[tuple[str, int], list[float]] = {}
 
     def observe_request(self, operation: str, status: int, seconds: float) -> None:

@@ -41,7 +41,7 @@ def call(server, far_end, monkeypatch):
         seal, db = Seal.from_settings("", server.data_dir), Database(dsn_of(server.data_dir))
         await db.open()
         await store.put(db, seal, store.check(ARN, target, secret), NOW)
-        functions = Functions(db, seal, lambda: NOW, seconds=seconds)
+        functions = Functions(db, seal, lambda: NOW, seconds=seconds, retry_seconds=0.01)
         try:
             return await what(functions)
         finally:

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.bindings import store
 from repoint.bindings.clients import Clients
+from repoint.bindings.far_ends import FarEnds
 from repoint.bindings.local import INVOKE_SECONDS, LocalFailure, LocalFunction
 from repoint.bindings.store import Binding
 from repoint.bindings.webhooks import WebhookError, Webhooks
@@ -36,6 +37,10 @@ class FunctionError(Exception):
     """A function could not be called, or failed; the text says which and how."""
 
 
+class RestingError(FunctionError):
+    """A far end has failed again and again, and is left alone for a while: it was not called."""
+
+
 class AnswerError(FunctionError):
     """A far end took the payload, but what it answered is no JSON."""
 
@@ -43,12 +48,23 @@ class AnswerError(FunctionError):
 class Functions:
     """Calls functions by ARN or name, as they are bound, and webhooks by their https:// URL.
 
-    `seconds` is how long any of them may take; `api_url` is where local functions find this server's API.
+    `seconds` is how long any of them may take, `retry_seconds` about how long after a failure a second attempt is made;
+    `api_url` is where local functions find this server's API.
     """
 
-    def __init__(
-        self, db: Database, seal: Seal, clock: Clock, *, api_url: str = "", seconds: float = INVOKE_SECONDS
+    def __init__(  # noqa: PLR0913 - the last four have defaults
+        self,
+        db: Database,
+        seal: Seal,
+        clock: Clock,
+        *,
+        api_url: str = "",
+        seconds: float = INVOKE_SECONDS,
+        retry_seconds: float = RETRY_SECONDS_FIRST,
+        far_ends: FarEnds | None = None,
     ) -> None:
+        self.far_ends = far_ends or FarEnds()
+        self._retry_seconds = retry_seconds
         self._db = db
         self._seal = seal
         self._api_url = api_url
@@ -84,17 +100,25 @@ class Functions:
 
         Raises:
             FunctionError: the third time; the text is that of the last attempt.
+            RestingError: nothing was called.
         """
+        if seconds := self.far_ends.admit(uri):
+            raise RestingError(f"{uri}: failed again and again, and is left alone for {seconds:.0f} seconds more")
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                return await self.invoke(uri, payload)
+                answer = await self.invoke(uri, payload)
             except FunctionError as error:
                 if isinstance(error, AnswerError) and not needs_answer:
+                    self.far_ends.note_success(uri)
                     return None
+                self.far_ends.note_failure(uri, str(error))
                 if attempt == ATTEMPTS_MAX:
                     raise
-                seconds = RETRY_SECONDS_FIRST * 2 ** (attempt - 1)
+                seconds = self._retry_seconds * 2 ** (attempt - 1)
                 await asyncio.sleep(seconds * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load, hides nothing
+            else:
+                self.far_ends.note_success(uri)
+                return answer
         raise AssertionError  # the last attempt returns or raises
 
     async def probe(self, uri: str, account_id: str, *, loads: bool = False) -> None:

@@ -5,12 +5,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from repoint.bindings.functions import FunctionError, Functions
+from repoint.bindings.functions import FunctionError, Functions, RestingError
 from repoint.delivery.payloads import Documents, divide, sound
 from repoint.delivery.pipeline import Delivery
-from repoint.delivery.provider import CalledOutcome, DeliveryStatus
+from repoint.delivery.provider import CalledOutcome, DeliveryStatus, RestingOutcome
 
+RESTING_CODE = 451
 CALL_FAILED_CODE = 424  # below what far ends of messages answer: nobody's address is to blame
+
+
+class Resting(str):
+    """Why nothing could be learned, where that is because a far end is left alone: it has not been asked."""
+
+    __slots__ = ()
 
 
 class AnswerFaultError(Exception):
@@ -46,6 +53,8 @@ class Asker:
         try:
             reply = await self._functions.call(uri, {**head, "Endpoints": endpoints})
             answers.said.update(said_of(endpoints, reply))
+        except RestingError as error:
+            answers.failures.update(dict.fromkeys(endpoints, Resting(error)))
         except (FunctionError, AnswerFaultError) as error:
             text = str(error) if uri in str(error) else f"{uri}: {error}"
             answers.failures.update(dict.fromkeys(endpoints, text))
@@ -81,5 +90,7 @@ def given_id(delivery: Delivery) -> str:
 
 def failure(send_status: str, text: str) -> CalledOutcome:
     """The outcome for an endpoint that nothing could be learned of: it gets no message, and the log says why."""
-    text = sound(f"{send_status}: {text}")
+    is_resting, text = isinstance(text, Resting), sound(f"{send_status}: {text}")
+    if is_resting:
+        return RestingOutcome(DeliveryStatus.TEMPORARY_FAILURE, RESTING_CODE, text, send_status=send_status)
     return CalledOutcome(DeliveryStatus.PERMANENT_FAILURE, CALL_FAILED_CODE, text, send_status=send_status)

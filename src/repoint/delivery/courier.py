@@ -52,6 +52,11 @@ class Courier:
         await self._send(deliveries)
         await self._record(deliveries)
 
+    async def rest_seconds(self, one: Slice) -> float:
+        """For how long a far end that a called slice needs is to be left alone."""
+        await self._db.settle()
+        return self._providers.advice.rest_seconds(await self._planner.far_ends(one.activity_id))
+
     async def prepare_slice(self, one: Slice) -> list[Delivery]:
         """A slice's messages, ready for the wire."""
         async with self._db.connection() as connection:

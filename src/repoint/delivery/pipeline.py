@@ -5,7 +5,7 @@ others is in its plan; everything else it needs has been read before the first s
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -77,6 +77,10 @@ class Delivery:
 
 class Adviser(Protocol):
     """Has functions, webhooks and models say what should become of deliveries."""
+
+    def rest_seconds(self, far_ends: Iterable[str]) -> float:
+        """For how long one of these is to be left alone; 0 when all may be called."""
+        ...
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Ask for these; whom it is decided for gets an outcome."""

@@ -193,6 +193,18 @@ class Planner:
             if activity_id in shared
         }
 
+    async def far_ends(self, activity_id: str) -> list[str]:
+        """The functions, webhooks and models that an activity's messages need, by the names it has for them."""
+        shared = (await self._shared({activity_id})).get(activity_id)
+        if shared is None:
+            return []
+        found = [shared.get("Hook", ""), shared.get("CustomDelivery", {}).get("DeliveryUri", "")]
+        if shared.get("Recommends"):
+            for channel_type in TEMPLATE_TYPES:
+                recommender = await self._recommender(shared, await self._template(channel_type, shared))
+                found += [recommender.model, recommender.transformer] if recommender else []
+        return [name for name in found if name]
+
     async def _shared(self, activity_ids: set[str]) -> dict[str, Mapping[str, Any]]:
         """The activities' content, which never changes."""
         known = {key[0]: plan.shared for key, plan in self._plans.items() if key[0] in activity_ids}

@@ -49,6 +49,16 @@ class CalledOutcome(Outcome):
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class RestingOutcome(CalledOutcome):
+    """A far end is left alone for a while, and was not called: to be tried again, until the message's deadline."""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Nothing has been tried yet."""
+        return True
+
+
 @dataclass(slots=True)
 class Email:
     """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope.

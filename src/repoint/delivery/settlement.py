@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from repoint.delivery import campaigning, records
 from repoint.delivery.pipeline import Delivery
+from repoint.delivery.plan import CUSTOM
 from repoint.delivery.provider import DeliveryStatus, Outcome
 from repoint.resources.events.store import Event
 from repoint.work.outbox import MAY_BE_SENT, Leased, Settled
@@ -40,7 +41,7 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         attempts=row.attempts,
         retry_at=retry_at,
         expires_at=row.expires_at,
-        is_called=delivery.plan.asks,
+        is_called=delivery.plan.asks or delivery.plan.channel_type == CUSTOM,
         is_known=not outcome.is_unknown,
         mail=own_facts(delivery),
     )

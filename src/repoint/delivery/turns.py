@@ -1,6 +1,10 @@
-"""Turns: work of many activities at once, of each no more than its share."""
+"""Turns: work of many activities at once, of each no more than its share.
+
+Nobody has more than is left for others: however many hang, who comes next finds room.
+"""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any
@@ -14,6 +18,7 @@ class Turns:
         self.freed = asyncio.Event()
         self._all_max = all_max
         self._running: Counter[str] = Counter()
+        self._resting: dict[str, float] = {}
         self._room = asyncio.Event()
         self._room.set()
 
@@ -22,9 +27,25 @@ class Turns:
         """How many each activity has, of those that have any."""
         return self._running
 
+    @property
+    def share(self) -> int:
+        """How many an activity may have now."""
+        return max(1, min(self.of_activity_max, self._all_max - self._running.total()))
+
     def full(self) -> list[str]:
-        """The activities that have their share."""
-        return [name for name, count in self._running.items() if count >= self.of_activity_max]
+        """The activities that have their share, or rest."""
+        busy = [name for name, count in self._running.items() if count >= self.share]
+        return [*busy, *self.resting()]
+
+    def rest(self, activity_id: str, seconds: float) -> None:
+        """Leave an activity alone for a while: its far end does not work."""
+        self._resting[activity_id] = time.monotonic() + seconds
+
+    def resting(self) -> list[str]:
+        """The activities that are left alone."""
+        now = time.monotonic()
+        self._resting = {name: until for name, until in self._resting.items() if until > now}
+        return list(self._resting)
 
     async def room(self) -> None:
         """Return once there is room for another."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -132,7 +132,12 @@ class Worker:
         await self._calls.room()
         lease, calls = self._settings.lease_seconds, self._calls
         one = await slices.claim_called(
-            self._db, self._server.clock(), lease_seconds=lease, busy=calls.running, calls_max=calls.of_activity_max
+            self._db,
+            self._server.clock(),
+            lease_seconds=lease,
+            busy=calls.running,
+            calls_max=calls.share,
+            resting=calls.resting(),
         )
         if one is not None:
             self._begin(calls.take(one.activity_id, self._deliver_called(one)), 0)
@@ -145,11 +150,22 @@ class Worker:
         """A slice from reading to record, while others wait for their far ends."""
         keeping = asyncio.create_task(self._keep(lambda: self._extend_slice(one)))
         try:
+            if await self._guarded(one, self._put_back(one)):
+                return
             deliveries = await self._guarded(one, self._courier.prepare_slice(one))
             if deliveries is not None:
                 await self._guarded(one, self._courier.deliver_slice(one, deliveries), is_begun=True)
         finally:
             keeping.cancel()
+
+    async def _put_back(self, one: Slice) -> bool:
+        """Leave a slice until its far end is to be called again, unless that is past its deadline."""
+        now, seconds = self._server.clock(), await self._courier.rest_seconds(one)
+        if not seconds or one.expires_at <= now:
+            return False
+        self._calls.rest(one.activity_id, seconds)
+        await slices.put_back(self._db, one, min(one.expires_at, now + timedelta(seconds=seconds)))
+        return True
 
     def _begin(self, work: "Coroutine[Any, Any, None]", count: int) -> None:
         task = asyncio.create_task(work)

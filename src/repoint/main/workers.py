@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
+from repoint.bindings.far_ends import FarEnds
 from repoint.bindings.functions import Functions
 from repoint.bindings.models import Models
 from repoint.bindings.storage import Storage
@@ -54,11 +55,11 @@ async def worker_process(installation: Installation, life: Life) -> None:
     """One process that delivers."""
     async with (
         installation.server() as server,
-        calling(installation.settings, server) as functions,
+        calling(installation.settings, server, metrics := Metrics()) as functions,
         joined_providers(installation.settings, server, functions) as providers,
     ):
         paths = return_paths(server.seal, installation.settings)
-        worker = Worker(server, providers, installation.settings, metrics := Metrics(), paths)
+        worker = Worker(server, providers, installation.settings, metrics, paths)
         async with forwarding(installation.settings, server, functions, metrics, life.stopping):
             scheduler = Scheduler(server, installation.settings.campaign_late_seconds, metrics.observe_lag).run(
                 life.stopping
@@ -68,9 +69,10 @@ async def worker_process(installation: Installation, life: Life) -> None:
 
 
 @contextlib.asynccontextmanager
-async def calling(settings: Settings, server: Server) -> AsyncIterator[Functions]:
+async def calling(settings: Settings, server: Server, metrics: Metrics) -> AsyncIterator[Functions]:
     """The functions a worker calls, for whatever purpose."""
-    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings))
+    far_ends = FarEnds(metrics)
+    functions = Functions(server.db, server.seal, server.clock, api_url=_own_url(settings), far_ends=far_ends)
     try:
         yield functions
     finally:

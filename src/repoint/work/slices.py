@@ -46,7 +46,7 @@ CLAIM: Final = """
     WHERE slice_id = (
         SELECT first.slice_id FROM waiting
         CROSS JOIN LATERAL (
-            SELECT slice_id, due_at FROM outbox_slice
+            SELECT slice_id, due_at, expires_at FROM outbox_slice
             WHERE {lane} AND outbox_slice.activity_id = waiting.activity_id AND due_at <= %(now)s
             ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
         ) AS first
@@ -59,6 +59,7 @@ CLAIM_FOR_THE_WIRE: Final = CLAIM.format(
 CLAIM_CALLED: Final = CLAIM.format(
     lane="is_called",
     turn="""WHERE coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0) < %(calls_max)s
+              AND (waiting.activity_id <> ALL (%(resting)s::text[]) OR first.expires_at <= %(now)s)
             ORDER BY coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0), first.due_at""",
 )
 
@@ -76,11 +77,18 @@ async def claim(db: Database, now: datetime, *, lease_seconds: float, draw: int)
 
 
 async def claim_called(
-    db: Database, now: datetime, *, lease_seconds: float, busy: Mapping[str, int], calls_max: int
+    db: Database,
+    now: datetime,
+    *,
+    lease_seconds: float,
+    busy: Mapping[str, int],
+    calls_max: int,
+    resting: Sequence[str],
 ) -> Slice | None:
     """Lease a called slice, of the activity with the fewest calls at the moment; `busy` has how many each has.
 
-    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone.
+    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone; of those `resting`, only
+    what is past its deadline is taken, to be given up.
     """
     row = await db.fetch_one(
         CLAIM_CALLED,
@@ -89,6 +97,7 @@ async def claim_called(
             "now": now,
             "busy": msgspec.json.encode(busy).decode(),
             "calls_max": calls_max,
+            "resting": list(resting),
         },
     )
     return Slice(*row) if row else None
@@ -99,6 +108,14 @@ async def extend(db: Database, one: Slice, now: datetime, *, lease_seconds: floa
     await db.execute(
         "UPDATE outbox_slice SET due_at = %s WHERE slice_id = %s AND attempts = %s",
         [now + timedelta(seconds=lease_seconds), one.slice_id, one.attempts],
+    )
+
+
+async def put_back(db: Database, one: Slice, due_at: datetime) -> None:
+    """Leave a slice for later as if it had not been taken."""
+    await db.execute(
+        "UPDATE outbox_slice SET due_at = %s, attempts = attempts - 1 WHERE slice_id = %s AND attempts = %s",
+        [due_at, one.slice_id, one.attempts],
     )
 
 

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from repoint.breaker import Breaker
 from repoint.delivery.provider import DeliveryStatus, Email, Outcome
 from repoint.delivery.providers.smtp.connection import SmtpConnection, SmtpError
 from repoint.delivery.providers.smtp.relay import RelaySettings
@@ -16,9 +17,7 @@ logger = logging.getLogger(__name__)
 CHUNK_MESSAGES_MIN = 10
 PACE_SECONDS = 0.25
 IDLE_SECONDS_MAX = 15.0
-FAILURES_BEFORE_OPEN = 3
-OPEN_SECONDS_FIRST = 2.0
-OPEN_SECONDS_MAX = 120.0
+FAILURES_MAX = 3
 ATTEMPTS_PER_RELAY = 2
 
 
@@ -29,14 +28,13 @@ class Relay:
         self.settings = settings
         self._idle: list[SmtpConnection] = []
         self._slots = asyncio.Semaphore(settings.connections_max)
-        self._failures = 0
-        self._open_until = 0.0
+        self._breaker = Breaker(FAILURES_MAX)
         self._next_at = 0.0
         self.last_error = ""
 
-    def is_available(self, now: float) -> bool:
+    def is_available(self) -> bool:
         """Whether the breaker lets anything through."""
-        return now >= self._open_until
+        return not self._breaker.rest_seconds()
 
     async def send(self, emails: Sequence[Email], outcomes: list[Outcome | None], work: deque[int]) -> None:
         """Send what `work` points to, over several connections; what is still in it afterwards was not begun."""
@@ -45,7 +43,7 @@ class Relay:
         errors = await asyncio.gather(*(self._run(emails, outcomes, work) for _ in range(count)))
         error = next((one for one in errors if one is not None), None)
         if error is None or len(work) < before:
-            self._failures = 0
+            self._breaker.note_success()
         if error is not None:
             self._note_failure(error)
 
@@ -97,12 +95,8 @@ class Relay:
     def _note_failure(self, error: SmtpError) -> None:
         """After several failures in a row, longer and longer pauses."""
         self.last_error = str(error)
-        self._failures += 1
+        self._breaker.note_failure()
         logger.warning("SMTP relay %s: %s", self.settings.name, error)
-        if self._failures >= FAILURES_BEFORE_OPEN:
-            doubled = OPEN_SECONDS_FIRST * 2 ** min(10, self._failures - FAILURES_BEFORE_OPEN)
-            pause = min(OPEN_SECONDS_MAX, doubled)
-            self._open_until = asyncio.get_running_loop().time() + pause
 
     async def close(self) -> None:
         """Say goodbye on all idle connections."""
@@ -132,7 +126,7 @@ class SmtpProvider:
         work = deque(range(len(emails)))
         for relay in self._order():
             for _ in range(ATTEMPTS_PER_RELAY):
-                if work and relay.is_available(asyncio.get_running_loop().time()):
+                if work and relay.is_available():
                     await relay.send(emails, outcomes, work)
         reason = "; ".join(f"{relay.settings.name}: {relay.last_error or 'not available'}" for relay in self._relays)
         nobody = Outcome(DeliveryStatus.TEMPORARY_FAILURE, 451, f"451 no relay took the message: {reason}"[:500])

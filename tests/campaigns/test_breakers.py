@@ -1,0 +1,93 @@
+"""Far ends that are dead, or hang: they are left alone, what is theirs waits, and other campaigns go on."""
+
+import contextlib
+
+import pytest
+
+from repoint.breaker import REST_SECONDS_FIRST, REST_SECONDS_MAX, Breaker
+from tests.campaigns.conftest import App
+from tests.campaigns.far_end import put_custom, sends, through
+from tests.campaigns.test_hooks import answering, hook
+from tests.conftest import eventually, start_server
+
+HANGING = 8
+
+
+@pytest.fixture
+def app(calling):
+    return App(*calling)
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_trial_through():
+    now = [0.0]
+    breaker = Breaker(3, clock=lambda: now[0])
+    for note in (breaker.note_failure, breaker.note_failure, breaker.note_success, *[breaker.note_failure] * 2):
+        note()
+    assert breaker.admit() == 0
+    breaker.note_failure()
+
+    assert breaker.rest_seconds() == REST_SECONDS_FIRST
+    now[0] += REST_SECONDS_FIRST
+    assert (breaker.admit(), breaker.admit() > 0) == (0, True)
+    breaker.note_failure()
+    assert breaker.rest_seconds() == 2 * REST_SECONDS_FIRST
+    for _ in range(2000):
+        now[0] += breaker.rest_seconds()
+        breaker.note_failure()
+    assert breaker.rest_seconds() == REST_SECONDS_MAX
+    breaker.note_success()
+    assert (breaker.rest_seconds(), breaker.admit(), breaker.admit()) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("what", ["hook", "custom"])
+def test_a_dead_far_end_is_left_alone_and_the_rest_goes_when_it_is_back(app, far_end, what):
+    """Only whoever was in the calls that failed has failed; GetCampaignActivities, ledger and log agree."""
+    path = f"/dead-{what}"
+    good = answering(lambda _, one: one)
+    url = far_end.serve(path, lambda _: (503, b""))
+    count = len(put_custom(app, 1000))
+    other = through(far_end.serve("/alive"))
+    dead = app.campaign(**(through(url) if what == "custom" else {**other, **hook(url)}))
+    label = f'repoint_far_end_resting{{far_end="{url}"}}'
+    eventually(lambda: f"{label} 1.0" in app.server.get("/metrics"))
+    app.finished(app.campaign(**other))
+    tries = len(far_end.called(path))
+    far_end.answers[path] = good
+    [activity] = app.finished(dead, seconds=60)
+    states = dict(app.ask("SELECT state, count(*) FROM message WHERE activity_id = %s GROUP BY 1", [activity["Id"]]))
+
+    assert tries <= 3 * 10  # eight calls were begun before anything was known, and hardly a trial since
+    assert states["SENT"] == activity["SuccessfulEndpointCount"] == count - states.get("FAILED", 0)
+    assert (states["SENT"] >= count // 2, activity["TotalEndpointCount"]) == (True, count)
+    assert f"{label} 0.0" in app.server.get("/metrics")
+
+
+def test_campaigns_whose_far_ends_all_hang_leave_room_for_others(app, far_end):
+    put_custom(app, 500)
+    paths = [f"/hanging-{number}" for number in range(HANGING)]
+    urls = [far_end.serve(path) for path in paths]
+    with contextlib.ExitStack() as holding:
+        for path in paths:
+            holding.enter_context(far_end.hold(path))
+        hanging = [app.campaign(**through(url)) for url in urls]
+        eventually(lambda: all(far_end.called(path) for path in paths))
+        [activity] = app.finished(app.campaign(**through(far_end.serve("/well"))), seconds=10)
+        during = {app.status(one) for one in hanging}
+    for one in hanging:
+        app.finished(one, seconds=60)
+
+    assert (activity["SuccessfulEndpointCount"], during) == (500, {"EXECUTING"})
+
+
+def test_what_waits_for_a_dead_far_end_past_its_deadline_has_failed(calling, far_end, tmp_path):
+    url = far_end.serve("/dead-for-good", lambda _: (503, b""))
+    server = start_server(tmp_path / "data", "--log-level", "error", "--send-deadline-seconds", "3")
+    app = App(server, None)
+    put_custom(app, 1000)
+    [activity] = app.finished(app.campaign(**hook(url), **through(far_end.serve("/never"))), seconds=60)
+    log = {one["campaign_send_status"] for one in sends(app).values()}
+    states = app.ask("SELECT DISTINCT state, left(status_message, 12) FROM message")
+    server.stop()
+
+    assert (activity["TotalEndpointCount"], activity["SuccessfulEndpointCount"]) == (1000, 0)
+    assert (log, states, far_end.called("/never")) == ({"HOOK_FAILURE"}, [("FAILED", "HOOK_FAILURE")], [])
