@@ -81,16 +81,16 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture
-def tell(migrated, request):
+def run_story(migrated, request):
     """Run a story: a coroutine function of a simulated world, fresh for each test."""
 
     def run(story):
-        async def told():
+        async def in_a_world():
             name = f"story_{zlib.crc32(request.node.nodeid.encode())}"
             async with world_of(1, fresh_database(migrated, name)) as world:
                 return await story(world)
 
-        return asyncio.run(told())
+        return asyncio.run(in_a_world())
 
     return run
 

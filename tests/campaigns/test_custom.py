@@ -9,7 +9,7 @@ from tests.campaigns.far_end import function_arn, put_custom, reply, sends, thro
 from tests.campaigns.test_commands import as_json
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_CHANNEL
 

@@ -10,8 +10,8 @@ from tests.campaigns.far_end import function_arn, sends, through
 from tests.campaigns.test_commands import as_json, repoint
 from tests.campaigns.test_events import filter_of, report, waiting
 from tests.conftest import eventually, start_server
+from tests.killing import kill_all
 from tests.messages.sending import text
-from tests.simulation.test_kill import kill_all
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_FILTER
 

@@ -36,20 +36,20 @@ def seeds():
 def test_whatever_happens_the_invariants_hold(migrated, seed):
     story = []
     try:
-        asyncio.run(told(seed, fresh_database(migrated, f"seed_{seed}"), story))
+        asyncio.run(play(seed, fresh_database(migrated, f"seed_{seed}"), story))
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it is told with its story
         traceback.print_exc()
         text = "\n".join(f"  {number}. {step}" for number, step in enumerate(story, start=1))
         pytest.fail(f"{error!r}\nto tell it again: make simulate SEEDS={seed}\nwhat happened:\n{text}", pytrace=False)
 
 
-async def told(seed, dsn, story):
+async def play(seed, dsn, story):
     async with world_of(seed, dsn) as world:
-        play = Play(world, story)
-        await play.begin()
+        one = Play(world, story)
+        await one.begin()
         for _ in range(STEPS):
-            await play.step()
-        await play.end()
+            await one.step()
+        await one.end()
 
 
 class Play:

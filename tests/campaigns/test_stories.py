@@ -30,7 +30,7 @@ async def ping(world, *names):
     await world.call("PutEvents", EventsRequest={"BatchItem": batch})
 
 
-def test_who_moves_to_a_zone_whose_hour_is_still_to_come_gets_it_once(tell):
+def test_who_moves_to_a_zone_whose_hour_is_still_to_come_gets_it_once(run_story):
     async def story(world):
         await world.put("ann", Demographic={"Timezone": "Asia/Kolkata"})
         await world.put("bob", Demographic={"Timezone": "Europe/Rome"})
@@ -40,14 +40,14 @@ def test_who_moves_to_a_zone_whose_hour_is_still_to_come_gets_it_once(tell):
         await world.run(hours=4, minutes=1)
         return await world.received(), await world.activities(made)
 
-    received, [activity] = tell(story)
+    received, [activity] = run_story(story)
 
     assert received == ["ann", "bob"]
     assert (activity["TotalEndpointCount"], activity["TimezonesCompletedCount"]) == (2, 2)
 
 
 @pytest.mark.parametrize("quicker_seconds", [0, 0.8, 200])
-def test_a_daily_campaign_with_a_daily_limit_of_one_sends_every_day(tell, quicker_seconds):
+def test_a_daily_campaign_with_a_daily_limit_of_one_sends_every_day(run_story, quicker_seconds):
     """However late the scheduler was the day before, a day is counted from when the run was due."""
 
     async def story(world):
@@ -58,14 +58,14 @@ def test_a_daily_campaign_with_a_daily_limit_of_one_sends_every_day(tell, quicke
         await world.run(hours=24, seconds=-quicker_seconds)
         return await world.received()
 
-    assert tell(story) == ["ann", "ann"]
+    assert run_story(story) == ["ann", "ann"]
 
 
 @pytest.mark.parametrize(
     ("frequency", "days", "runs"),
     [("ONCE", [1, 1, 1], 1), ("DAILY", [1, 1, 1], 3), ("WEEKLY", [7, 7, 7], 3), ("MONTHLY", [31, 30, 31], 3)],
 )
-def test_each_frequency_runs_at_its_start_and_each_period_after_until_its_end(tell, frequency, days, runs):
+def test_each_frequency_runs_at_its_start_and_each_period_after_until_its_end(run_story, frequency, days, runs):
     async def story(world):
         await world.put("ann")
         end = later(world, days=days[0] + days[1], hours=1)
@@ -74,10 +74,10 @@ def test_each_frequency_runs_at_its_start_and_each_period_after_until_its_end(te
             await world.run(days=ahead)
         return world.relay.times.total(), await world.status(made)
 
-    assert tell(story) == (runs, "COMPLETED")
+    assert run_story(story) == (runs, "COMPLETED")
 
 
-def test_a_recurring_campaign_goes_through_all_states(tell):
+def test_a_recurring_campaign_goes_through_all_states(run_story):
     async def story(world):
         await world.put("ann")
         schedule = {"StartTime": later(world, minutes=1), "Frequency": "HOURLY", "EndTime": later(world, hours=3)}
@@ -98,13 +98,13 @@ def test_a_recurring_campaign_goes_through_all_states(tell):
         await world.run(hours=1)
         return [*seen, await world.status(made)], await world.received()
 
-    states, received = tell(story)
+    states, received = run_story(story)
 
     assert states == ["SCHEDULED", "EXECUTING", "PENDING_NEXT_RUN", "PAUSED", "PENDING_NEXT_RUN", "COMPLETED"]
     assert received == ["ann", "ann"]  # the run that came while it was paused is not made up for
 
 
-def test_a_run_in_progress_finishes_though_it_is_paused(tell):
+def test_a_run_in_progress_finishes_though_it_is_paused(run_story):
     async def story(world):
         for name in ("ann", "bob"):
             await world.put(name)
@@ -116,10 +116,10 @@ def test_a_run_in_progress_finishes_though_it_is_paused(tell):
         await world.run()
         return during, await world.status(made), await world.received()
 
-    assert tell(story) == ("EXECUTING", "PAUSED", ["ann", "bob"])
+    assert run_story(story) == ("EXECUTING", "PAUSED", ["ann", "bob"])
 
 
-def test_a_campaign_is_complete_when_all_its_treatments_are(tell):
+def test_a_campaign_is_complete_when_all_its_treatments_are(run_story):
     async def story(world):
         await world.put("ann")
         other = {"SizePercent": 50, "Schedule": {"StartTime": later(world, hours=2)}}
@@ -129,7 +129,7 @@ def test_a_campaign_is_complete_when_all_its_treatments_are(tell):
         await world.run(hours=2)
         return shown, await world.status(made)
 
-    shown, at_last = tell(story)
+    shown, at_last = run_story(story)
 
     assert shown["DefaultState"] == {"CampaignStatus": "COMPLETED"}
     assert shown["AdditionalTreatments"][0]["State"] == {"CampaignStatus": "SCHEDULED"}
@@ -137,7 +137,7 @@ def test_a_campaign_is_complete_when_all_its_treatments_are(tell):
     assert at_last == "COMPLETED"
 
 
-def test_an_applications_settings_hold_for_campaigns_made_later_and_give_way_to_their_own(tell):
+def test_an_applications_settings_hold_for_campaigns_made_later_and_give_way_to_their_own(run_story):
     async def story(world):
         await world.put("ann", Demographic={"Timezone": "UTC"})
         before = await world.campaign(Schedule={"StartTime": later(world, minutes=1)})
@@ -149,10 +149,10 @@ def test_an_applications_settings_hold_for_campaigns_made_later_and_give_way_to_
         await world.run(minutes=1)
         return [(await world.activities(one))[0]["SuccessfulEndpointCount"] for one in (before, after, loud)]
 
-    assert tell(story) == [1, 0, 1]
+    assert run_story(story) == [1, 0, 1]
 
 
-def test_a_drop_by_quiet_time_counts_against_the_total_but_not_against_the_day(tell):
+def test_a_drop_by_quiet_time_counts_against_the_total_but_not_against_the_day(run_story):
     async def story(world):
         await world.put("ann", Demographic={"Timezone": "UTC"})
         schedule = {"StartTime": later(world), "Frequency": "HOURLY", "EndTime": later(world, hours=4)}
@@ -163,14 +163,14 @@ def test_a_drop_by_quiet_time_counts_against_the_total_but_not_against_the_day(t
             await world.wait(hours=1)
         return [one["ExecutionMetrics"] for one in reversed(await world.activities(made))]
 
-    first, second, third = tell(story)
+    first, second, third = run_story(story)
 
     assert first == {"ENDPOINT_PRODUCED": "1", "QUIET_TIME": "1"}
     assert second == {"ENDPOINT_PRODUCED": "1"}
     assert third == {"ENDPOINT_PRODUCED": "1", "CAMPAIGN_CAP": "1"}
 
 
-def test_no_more_messages_are_sent_in_a_second_than_the_limit(tell):
+def test_no_more_messages_are_sent_in_a_second_than_the_limit(run_story):
     async def story(world):
         for number in range(20):
             await world.put(f"p{number:02}")
@@ -183,10 +183,10 @@ def test_no_more_messages_are_sent_in_a_second_than_the_limit(tell):
             await world.wait(seconds=1)
         return sent
 
-    assert tell(story) == [2, 6, 10, 14, 18, 20]
+    assert run_story(story) == [2, 6, 10, 14, 18, 20]
 
 
-def test_a_small_campaign_does_not_wait_for_the_end_of_a_large_one(tell):
+def test_a_small_campaign_does_not_wait_for_the_end_of_a_large_one(run_story):
     async def story(world):
         for number in range(40):
             await world.put(f"p{number:02}")
@@ -197,12 +197,12 @@ def test_a_small_campaign_does_not_wait_for_the_end_of_a_large_one(tell):
         claimed = [await slices.claim(world.server.db, world.now, lease_seconds=60, draw=n) for n in range(8)]
         return [one.activity_id for one in claimed]
 
-    first, *_ = activities = tell(story)
+    first, *_ = activities = run_story(story)
 
     assert set(activities) > {first}
 
 
-def test_an_event_outside_the_window_is_not_answered(tell):
+def test_an_event_outside_the_window_is_not_answered(run_story):
     async def story(world):
         await world.put("ann")
         schedule = {"StartTime": later(world, hours=1), "EndTime": later(world, hours=2)}
@@ -215,10 +215,10 @@ def test_an_event_outside_the_window_is_not_answered(tell):
             await world.work()
         return await world.received()
 
-    assert tell(story) == ["ann"]
+    assert run_story(story) == ["ann"]
 
 
-def test_an_event_that_could_not_be_answered_within_five_minutes_expires(tell):
+def test_an_event_that_could_not_be_answered_within_five_minutes_expires(run_story):
     async def story(world):
         for name in ("ann", "bob"):
             await world.put(name)
@@ -232,11 +232,11 @@ def test_an_event_that_could_not_be_answered_within_five_minutes_expires(tell):
             await world.work()
         return await world.received(), (await world.activities(made))[0]["ExecutionMetrics"]
 
-    assert tell(story) == (["ann"], {"ENDPOINT_PRODUCED": "2", "EXPIRED": "1"})
+    assert run_story(story) == (["ann"], {"ENDPOINT_PRODUCED": "2", "EXPIRED": "1"})
 
 
 @pytest.mark.parametrize("frequency", ["EVENT", "IN_APP_EVENT"])
-def test_an_application_has_25_campaigns_that_answer_events_and_no_more(tell, frequency):
+def test_an_application_has_25_campaigns_that_answer_events_and_no_more(run_story, frequency):
     in_app = {"InAppMessage": {"Layout": "OVERLAYS", "Content": []}}
 
     async def open_one(world):
@@ -252,11 +252,11 @@ def test_an_application_has_25_campaigns_that_answer_events_and_no_more(tell, fr
         await world.run(hours=3)
         return await world.status(await open_one(world))
 
-    assert tell(story) == "SCHEDULED"
+    assert run_story(story) == "SCHEDULED"
 
 
 @pytest.mark.parametrize("limits", [{}, {"MessagesPerSecond": 1}], ids=["as a slice", "message by message"])
-def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(tell, limits):
+def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(run_story, limits):
     """A worker that the database was away from for longer than a lease may still be at work when it is back."""
 
     async def story(world):
@@ -280,7 +280,7 @@ def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(tell, limits):
         told = await world.ask("SELECT count(*) FROM logged_event WHERE event_type = '_campaign.send'")
         return told, await world.received(), (await world.activities(made))[0]["SuccessfulEndpointCount"]
 
-    told, received, count = tell(story)
+    told, received, count = run_story(story)
 
     assert (told, count) == ([(2,)], 2)
     assert len(received) > 2  # what cannot be helped: both have sent
@@ -328,19 +328,19 @@ async def begin_and_die(world, *people, **given):
 IN_DOUBT = f"{outbox.MAY_BE_SENT}; then: "
 
 
-def test_what_a_worker_died_with_and_nobody_could_try_again_is_unknown(tell):
+def test_what_a_worker_died_with_and_nobody_could_try_again_is_unknown(run_story):
     async def story(world):
         made = await begin_and_die(world, "ann", "bob")
         await world.run(seconds=DEADLINE_SECONDS + LEASE_SECONDS)
         return await ends(world, made)
 
-    ledger, log, counts = tell(story)
+    ledger, log, counts = run_story(story)
 
     assert ledger == [(name, "UNKNOWN", f"{IN_DOUBT}Not deliverable before its deadline") for name in ("ann", "bob")]
     assert (log, counts) == ([("_campaign.send", "UNKNOWN")] * 2, (2, 0))
 
 
-def test_what_was_tried_in_vain_afterwards_is_still_unknown(tell):
+def test_what_was_tried_in_vain_afterwards_is_still_unknown(run_story):
     """The relay that took it has closed since, until the deadline."""
 
     async def story(world):
@@ -351,14 +351,14 @@ def test_what_was_tried_in_vain_afterwards_is_still_unknown(tell):
         await world.run(seconds=DEADLINE_SECONDS)
         return waiting, await ends(world, made)
 
-    waiting, (ledger, _, counts) = tell(story)
+    waiting, (ledger, _, counts) = run_story(story)
 
     assert waiting == [("ACCEPTED", 1)]  # of two attempts one is recorded
     assert [(state, text.startswith(IN_DOUBT)) for _, state, text in ledger] == [("UNKNOWN", True)] * 2
     assert counts == (2, 0)
 
 
-def test_what_the_far_end_refuses_for_good_afterwards_has_failed(tell):
+def test_what_the_far_end_refuses_for_good_afterwards_has_failed(run_story):
     """Its reason and its bounce are worth more than the doubt."""
 
     async def story(world):
@@ -367,7 +367,7 @@ def test_what_the_far_end_refuses_for_good_afterwards_has_failed(tell):
         await world.run(seconds=LEASE_SECONDS + 1)
         return await ends(world, made)
 
-    ledger, log, counts = tell(story)
+    ledger, log, counts = run_story(story)
 
     assert ledger == [("ann", "SENT", "250 taken"), ("bob", "FAILED", "550 5.1.1 nobody here")]
     assert ("_email.hardbounce", None) in log
@@ -375,7 +375,7 @@ def test_what_the_far_end_refuses_for_good_afterwards_has_failed(tell):
 
 
 @pytest.mark.parametrize("call_off", ["deleted", "over"])
-def test_what_a_worker_died_with_before_the_run_was_called_off_is_unknown(tell, call_off):
+def test_what_a_worker_died_with_before_the_run_was_called_off_is_unknown(run_story, call_off):
     async def story(world):
         made = await begin_and_die(world, "ann", "bob", Limits={"MaximumDuration": 70})
         if call_off == "deleted":
@@ -387,7 +387,7 @@ def test_what_a_worker_died_with_before_the_run_was_called_off_is_unknown(tell, 
         log = await world.ask("SELECT document -> 'attributes' ->> 'campaign_send_status' FROM logged_event")
         return ledger, counts, log
 
-    ledger, counts, log = tell(story)
+    ledger, counts, log = run_story(story)
 
     word = {"deleted": "CANCELLED", "over": "EXPIRED"}[call_off]
     assert ledger == [("UNKNOWN", f"{IN_DOUBT}{word}")]

@@ -114,7 +114,7 @@ async def named_in(world, *users):
     return "users"
 
 
-def test_a_run_by_recipients_time_counts_each_endpoint_and_each_repeat_once(tell):
+def test_a_run_by_recipients_time_counts_each_endpoint_and_each_repeat_once(run_story):
     """Its waves are hours apart; who has no zone is counted with the first."""
 
     async def story(world):
@@ -128,7 +128,7 @@ def test_a_run_by_recipients_time_counts_each_endpoint_and_each_repeat_once(tell
             await world.run(hours=hours)
         return await world.received(), await world.activities(made)
 
-    received, [activity] = tell(story)
+    received, [activity] = run_story(story)
 
     assert received == ["lima", "rome"]
     assert metrics(activity) == {

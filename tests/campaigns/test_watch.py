@@ -9,7 +9,7 @@ import pytest
 from tests.campaigns.conftest import iso
 from tests.conftest import REPOINT, eventually, start_server
 from tests.jobs.running import put
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 
 
 class Watcher:

@@ -6,7 +6,6 @@ Everything runs on one event loop, by one seed: ids are drawn from it, too, so t
 import asyncio
 import contextlib
 import random
-import re
 import time
 import uuid
 from collections import Counter
@@ -33,15 +32,14 @@ from repoint.resources.kpis.rollup import BATCH_EVENTS_MAX, roll
 from repoint.sealing import Seal
 from repoint.work.periodic import keep_house
 from tests.delivery.hostile_smtp import DROP, HostileRelay
+from tests.mails import EMAIL, MESSAGE_ID
 
 START = datetime(2031, 3, 1, 9, 0, tzinfo=UTC)
 LEASE_SECONDS = 60.0
 LATE_SECONDS = 3_600.0
 DEADLINE_SECONDS = 14_400
 REGION = "us-east-1"
-MESSAGE_ID = re.compile(rb"^Message-ID: <([^@]+)@", re.MULTILINE)
 PATIENCE_SECONDS = 30
-EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello {{Address}}"}}
 
 
 @dataclass

@@ -8,7 +8,7 @@ import psycopg
 from repoint.db.embedded import dsn_of
 from tests.conftest import start_server
 from tests.jobs.running import ROLE, exported, finished_export
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 
 ROWS = 40_000  # some 17 MB when packed, so that a part is begun long before it is whole
 FLAGS = ["--log-level", "error", "--lease-seconds", "1"]

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
 from tests.jobs.running import begin_import, endpoints, finished, put, summary
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 
 ROWS = 60_000
 KILLS = 5

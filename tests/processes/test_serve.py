@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOINT, eventually, start_server
+from tests.killing import postmaster
 
 
 def test_health_readiness_and_metrics_answer_without_a_signature(server, pinpoint):
@@ -112,16 +113,10 @@ def test_an_embedded_postgresql_that_is_killed_is_started_again(tmp_path):
     client = server.client()
     app = client.create_app(CreateApplicationRequest={"Name": "Kept"})["ApplicationResponse"]
     for _ in range(2):
-        victim = postmaster(server)
+        victim = postmaster(server.data_dir)
         psutil.Process(victim).kill()
-        eventually(lambda victim=victim: postmaster(server) not in (victim, None))
+        eventually(lambda victim=victim: postmaster(server.data_dir) not in (victim, None))
         eventually(lambda: answers(server.url + "/readyz"))
 
     assert client.get_app(ApplicationId=app["Id"])["ApplicationResponse"]["Name"] == "Kept"
     assert server.stop() == 0
-
-
-def postmaster(server):
-    """The number of PostgreSQL's first process, if there is one."""
-    lock = server.data_dir / "postgres" / "postmaster.pid"
-    return int(lock.read_text().split()[0]) if lock.exists() else None

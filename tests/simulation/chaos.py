@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, free_port, start_server
+from tests.killing import postmaster
+from tests.mails import EMAIL, MESSAGE_ID
 
-EMAIL = {"EmailMessage": {"FromAddress": "shop@example.com", "Title": "Hi", "Body": "Hello {{Address}}"}}
 VICTIMS = ("worker", "worker", "server", "database", "relay")
 PAUSE_SECONDS = (1.0, 6.0)
 END_SECONDS = 300
@@ -49,7 +49,7 @@ class Relay(asyncio.Protocol):
         while (end := self.buffer.find(mark := b"\r\n.\r\n" if self.in_data else b"\r\n")) >= 0:
             line, self.buffer = self.buffer[:end], self.buffer[end + len(mark) :]
             if self.in_data:
-                taken.append(re.search(rb"^Message-ID: <([^@]+)@", line, re.MULTILINE)[1] + b"\n")
+                taken.append(MESSAGE_ID.search(line)[1] + b"\n")
                 replies.append(b"250 taken\r\n")
             elif line.startswith(b"EHLO"):
                 replies.append(b"250-relay\r\n250 PIPELINING\r\n")
@@ -160,7 +160,8 @@ class Chaos:
     def kill_database(self):
         """SIGKILL to PostgreSQL's first process: the server has to start it again by itself."""
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
-            psutil.Process(int((self.folder / "data/postgres/postmaster.pid").read_text().split()[0])).kill()
+            if first := postmaster(self.server.data_dir):
+                psutil.Process(first).kill()
 
     def kill_relay(self):
         """SIGKILL to the relay, which is away for a moment."""

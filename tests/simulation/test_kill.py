@@ -1,18 +1,16 @@
 """kill -9 at any moment: what was accepted is delivered, and what may come twice is bounded and shown."""
 
-import contextlib
 import random
-import signal
 import threading
 import time
 
-import psutil
 import psycopg
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
+from tests.killing import kill_all
 
 SENDERS = 6
 IN_FLIGHT_MESSAGES_MAX = 500
@@ -55,18 +53,6 @@ class Senders:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-
-
-def kill_all(server, *, with_database):
-    """SIGKILL to the supervisor, its children and, if asked, every process of PostgreSQL, at once."""
-    victims = [server.process, *psutil.Process(server.process.pid).children(recursive=True)]
-    if with_database:
-        postmaster = int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-        victims += [psutil.Process(postmaster), *psutil.Process(postmaster).children(recursive=True)]
-    for victim in victims:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            victim.send_signal(signal.SIGKILL)
-    server.process.wait()
 
 
 def waiting(server):

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from repoint.streams.sink import SinkError, StreamRecord
 from repoint.streams.sinks.kafka import KafkaSink
 from tests.conftest import eventually, start_server
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 from tests.streams.conftest import (
     REGION,
     arn_of,

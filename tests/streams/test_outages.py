@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.server import ThreadedMotoServer
 
 from tests.conftest import eventually, free_port, start_server
-from tests.simulation.test_kill import kill_all
+from tests.killing import kill_all
 from tests.streams.conftest import (
     REGION,
     arn_of,
