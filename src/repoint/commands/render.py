@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,7 +107,7 @@ async def _render(wanted: Wanted, server: Server) -> dict[str, str]:
     return _rendered(wanted, content, variables)
 
 
-def _rendered(wanted: Wanted, content: Content, variables: Mapping[str, Any]) -> dict[str, str]:
+def _rendered(wanted: Wanted, content: Content, variables: dict[str, Any]) -> dict[str, str]:
     content = replace(content, substitutions=_substitutions(wanted))
     return render_parts(Templates(), content, variables, now=datetime.now(UTC), missing_fails=False)
 
@@ -137,7 +136,7 @@ async def _content(wanted: Wanted, server: Server) -> Content:
     return resolve(wanted.channel_type, {"Message": {}}, {}, stored.document)
 
 
-async def _variables(wanted: Wanted, server: Server) -> Mapping[str, Any]:
+async def _variables(wanted: Wanted, server: Server) -> dict[str, Any]:
     if wanted.endpoint_id is None:
         return _context(wanted)
     assert wanted.app_id is not None
@@ -147,7 +146,7 @@ async def _variables(wanted: Wanted, server: Server) -> Mapping[str, Any]:
     return variables_of(endpoint, wanted.app_id)
 
 
-def _context(wanted: Wanted) -> Mapping[str, Any]:
+def _context(wanted: Wanted) -> dict[str, Any]:
     if wanted.context is None:
         return variables_of(None, wanted.app_id or "")
     try:

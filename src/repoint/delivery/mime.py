@@ -142,9 +142,8 @@ def domain_of(address: str) -> str:
 
 def part(subtype: str, content: str) -> bytes:
     """A text part in the plainest encoding that carries it: 7bit, else quoted-printable, else base64."""
-    data = content.encode()
-    data = BARE_NEWLINE.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
-    if content.isascii() and not has_long_line(data) and "\x00" not in content:
+    data = crlf(content)
+    if is_plain(data):
         encoding, body = b"7bit", data
     elif len(content) * 5 > len(data) * 4:  # mostly ASCII: readable when encoded
         encoding = b"quoted-printable"
@@ -152,6 +151,17 @@ def part(subtype: str, content: str) -> bytes:
     else:
         encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
     return b"".join((PART_HEADS[subtype], encoding, b"\r\n\r\n", body))
+
+
+def crlf(content: str) -> bytes:
+    """A text with the line ends of email."""
+    data = content.encode()
+    return BARE_NEWLINE.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether every relay carries these lines as they are (7bit, RFC 2045 section 2.7)."""
+    return data.isascii() and b"\x00" not in data and not has_long_line(data)
 
 
 def has_long_line(data: bytes) -> bool:

@@ -160,6 +160,33 @@ def resolve_content(_: Workshop, delivery: Delivery) -> Outcome | None:
     return None
 
 
+def compose(workshop: Workshop, delivery: Delivery) -> Outcome | None:
+    """The message: a letter filled in where that is all it takes, or made from its parts."""
+    if not _fill_in(workshop, delivery):
+        for step in MAKING:
+            outcome = step(workshop, delivery)
+            if outcome is not None:
+                return outcome
+    return None
+
+
+def _fill_in(workshop: Workshop, delivery: Delivery) -> bool:
+    """Whether the plan's letter will do for this recipient."""
+    plan, endpoint = delivery.plan, delivery.endpoint
+    if endpoint is None or delivery.content is not plan.content or delivery.recommended or workshop.missing_fails:
+        return False
+    letter = plan.letter()
+    if letter is None:
+        return False
+    filled = letter.fill(delivery.row, endpoint, workshop.dates.line(delivery.now), delivery.now)
+    if filled is None:
+        return False
+    delivery.rendered = {"Subject": filled.subject}
+    delivery.envelope_from = filled.envelope_from
+    delivery.email = _email(delivery, filled.content)
+    return True
+
+
 def render(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """Fill in this recipient's values, in the parts and in those headers that have variables."""
     assert delivery.content is not None
@@ -190,12 +217,12 @@ def stop_if_too_long(_: Workshop, delivery: Delivery) -> Outcome | None:
 
 def stamp(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Make what comes back traceable: the recipient's pixel and links, unsubscribe headers, envelope sender."""
-    if delivery.plan.returns is not None:
-        stamped = delivery.plan.returns.stamp(delivery.row, delivery.rendered.get("HtmlPart", ""))
-        delivery.headers.extend(stamped.headers)
-        delivery.envelope_from = stamped.envelope_from
-        if stamped.html:
-            delivery.rendered["HtmlPart"] = stamped.html
+    row, rendered, returns = delivery.row, delivery.rendered, delivery.plan.returns
+    if returns is not None:
+        token, delivery.envelope_from = returns.stamp(row)
+        delivery.headers.extend(returns.unsubscribe_headers(row))
+        if "HtmlPart" in rendered:
+            rendered["HtmlPart"] = returns.stamped(rendered["HtmlPart"], token)
     return None
 
 
@@ -208,14 +235,20 @@ def build(workshop: Workshop, delivery: Delivery) -> Outcome | None:
 
 def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
     """A finished RFC 5322 message, with its envelope."""
-    row, plan = delivery.row, delivery.plan
-    if not plan.sender:
+    if not delivery.plan.sender:
         return failed(400, "No FromAddress: neither the message nor the email channel has one")
     try:
         content = _compose(workshop, delivery)
     except HeaderError as error:
         return failed(records.RENDERING_FAILURE_CODE, str(error))
-    delivery.email = Email(
+    delivery.email = _email(delivery, content)
+    return None
+
+
+def _email(delivery: Delivery, content: bytes) -> Email:
+    """A finished message in its envelope."""
+    row, plan = delivery.row, delivery.plan
+    return Email(
         row.message_id,
         delivery.envelope_from or plan.bounces_to,
         row.address,
@@ -224,7 +257,6 @@ def build_email(workshop: Workshop, delivery: Delivery) -> Outcome | None:
         plan.identity,
         plan.configuration_set,
     )
-    return None
 
 
 def _compose(workshop: Workshop, delivery: Delivery) -> bytes:
@@ -301,15 +333,8 @@ RULES = (
     stop_if_campaign_forbids,
     stop_if_suppressed,
 )
-STEPS = (
-    *RULES,
-    resolve_content,
-    render,
-    stop_if_too_long,
-    stamp,
-    build,
-    sign,
-)
+MAKING = (render, stop_if_too_long, stamp, build)
+STEPS = (*RULES, resolve_content, compose, sign)
 
 
 def prepare(workshop: Workshop, delivery: Delivery, steps: Sequence[Step] = STEPS) -> None:

@@ -4,6 +4,7 @@ Content without anyone's overrides, its templates' document, the application and
 bytes of the email. What is left to do for each recipient is in `pipeline`.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from repoint.db import Database
-from repoint.delivery.mime import CompiledEmail, EmailParts, compile_email, domain_of, mailbox_of
+from repoint.delivery.letter import Letter, compile_letter
+from repoint.delivery.mime import CompiledEmail, EmailParts, HeaderError, compile_email, domain_of, mailbox_of
 from repoint.delivery.payloads import custom_head
 from repoint.delivery.returns import OWN_HEADERS, ReturnPaths, Returns
 from repoint.resources.apps import App, load_app
@@ -25,6 +27,7 @@ from repoint.resources.tracking import Tracking, load_tracking
 from repoint.sealing import Seal
 
 PLANS_MAX = 1_000
+LETTERS_MIN = 20  # emails made from their parts before a letter is compiled: it takes as long as a few hundred
 NO_KEYS: Sequence[SigningKey] = ()
 CUSTOM = "CUSTOM"
 RECOMMENDED = "Recommendation"  # how the names of all recommended variables begin
@@ -58,6 +61,8 @@ class Plan:
     head: tuple[datetime, Mapping[str, Any]] | None = None
     recommender_id: str = ""
     recommender: Recommender | None = None
+    letters: int = 0
+    filled_in: Letter | None = None
 
     @property
     def made_from(self) -> tuple[object, ...]:
@@ -103,6 +108,20 @@ class Plan:
             )
             compiled = self.emails[has_text, has_html] = compile_email(parts)
         return compiled
+
+    def letter(self) -> Letter | None:
+        """The letter its emails are filled into, if they can be; made when there have been enough to expect more."""
+        self.letters += 1
+        if self.letters == LETTERS_MIN and self.returns is not None and self.sender and not self._has_own_headers():
+            parts = self.content.parts
+            with contextlib.suppress(HeaderError):
+                email = self.email(has_text="TextPart" in parts, has_html="HtmlPart" in parts)
+                self.filled_in = compile_letter(self.content, email, self.returns)
+        return self.filled_in
+
+    def _has_own_headers(self) -> bool:
+        """Whether each recipient has headers with values of their own."""
+        return any("{{" in value for _, value in self.headers)
 
     def call_head(self, app_id: str, now: datetime) -> Mapping[str, Any]:
         """What all endpoints of a custom channel's call share; the same object for all that are prepared at once."""

@@ -2,8 +2,9 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from repoint import handlebars
@@ -50,33 +51,55 @@ class Templates:
         return found
 
 
+# What a template may name, as Pinpoint calls it.
+VARIABLES: Mapping[str, Callable[[Endpoint], Any]] = {
+    "Address": attrgetter("address"),
+    "Attributes": attrgetter("attributes"),
+    "ChannelType": attrgetter("channel_type"),
+    "CreationDate": lambda endpoint: iso8601(endpoint.created_at),
+    "Demographic": attrgetter("demographic"),
+    "EffectiveDate": lambda endpoint: iso8601(endpoint.effective_at),
+    "EndpointId": attrgetter("given_id"),
+    "EndpointStatus": lambda endpoint: "ACTIVE" if endpoint.is_active else "INACTIVE",
+    "Id": attrgetter("given_id"),
+    "Location": attrgetter("location"),
+    "Metrics": attrgetter("metrics"),
+    "OptOut": lambda endpoint: "ALL" if endpoint.is_opted_out else "NONE",
+    "Pinpoint": lambda endpoint: {"ApplicationId": endpoint.app_id},
+    "RequestId": attrgetter("request_id"),
+    "User": lambda endpoint: {"UserId": endpoint.user_id, "UserAttributes": endpoint.user_attributes},
+}
+
+
 def variables_of(endpoint: Endpoint | None, app_id: str) -> dict[str, Any]:
-    """What a template may name, as Pinpoint calls it; an address without an endpoint has only the application."""
+    """What there is to name; an address without an endpoint has only the application."""
     if endpoint is None:
         return {"Pinpoint": {"ApplicationId": app_id}}
-    return {
-        "Address": endpoint.address,
-        "Attributes": endpoint.attributes,
-        "ChannelType": endpoint.channel_type,
-        "CreationDate": iso8601(endpoint.created_at),
-        "Demographic": endpoint.demographic,
-        "EffectiveDate": iso8601(endpoint.effective_at),
-        "EndpointId": endpoint.given_id,
-        "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
-        "Id": endpoint.given_id,
-        "Location": endpoint.location,
-        "Metrics": endpoint.metrics,
-        "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
-        "Pinpoint": {"ApplicationId": app_id},
-        "RequestId": endpoint.request_id,
-        "User": {"UserId": endpoint.user_id, "UserAttributes": endpoint.user_attributes},
+    return {name: value(endpoint) for name, value in VARIABLES.items()}
+
+
+def with_overrides(content: Content, variables: dict[str, Any]) -> dict[str, Any]:
+    """The variables, with the content's substitutions in their places, and its defaults where there is nothing.
+
+    Raises:
+        RenderingError: a substitution is too long.
+    """
+    if not (content.substitutions or content.defaults):
+        return variables
+    overrides = {
+        **{name: value for name, value in content.defaults.items() if is_missing(variables, name)},
+        **content.substitutions,
     }
+    try:
+        return handlebars.overridden(variables, overrides) if overrides else variables
+    except handlebars.RenderError as error:
+        raise RenderingError(error.message) from None
 
 
 def render_parts(
     templates: Templates,
     content: Content,
-    variables: Mapping[str, Any],
+    variables: dict[str, Any],
     *,
     now: datetime,
     missing_fails: bool,
@@ -86,14 +109,7 @@ def render_parts(
     Raises:
         RenderingError: a template is broken, a helper refused, or a value is missing where that is a failure.
     """
-    overrides = {
-        **{name: value for name, value in content.defaults.items() if is_missing(variables, name)},
-        **content.substitutions,
-    }
-    try:
-        values = handlebars.overridden(variables, overrides) if overrides else variables
-    except handlebars.RenderError as error:
-        raise RenderingError(error.message) from None
+    values = with_overrides(content, variables)
     rendered = {}
     for name, source in content.parts.items():
         if "{{" not in source:
@@ -101,7 +117,7 @@ def render_parts(
             continue
         template = templates.get(source, escape=name == "HtmlPart")
         if missing_fails:
-            _refuse_missing(template, name, values, overrides)
+            _refuse_missing(template, name, content, variables)
         try:
             rendered[name] = template.render(values, now=lambda: now)
         except handlebars.RenderError as error:
@@ -109,11 +125,9 @@ def render_parts(
     return rendered
 
 
-def _refuse_missing(
-    template: handlebars.Template, part: str, variables: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> None:
+def _refuse_missing(template: handlebars.Template, part: str, content: Content, variables: Mapping[str, Any]) -> None:
     for name in sorted(template.variables):
-        if name not in overrides and is_missing(variables, name):
+        if name not in content.substitutions and name not in content.defaults and is_missing(variables, name):
             raise RenderingError(f"{part}: {name} has no value")
 
 

@@ -6,7 +6,7 @@ All of it is decided once for an activity; a message adds one signature, and its
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from repoint.config import Settings
 from repoint.delivery.tokens import Tokens
@@ -23,12 +23,10 @@ URL_NAMES = ("UnsubscribeUrl", "PreferencesUrl")
 CONTENTS_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What is one message's own: its HTML, its headers, its envelope sender (empty: the visible sender's)."""
+class Stamp(NamedTuple):
+    """What is one message's own: the token of its pixel and links, its envelope sender (empty: the visible one)."""
 
-    html: str
-    headers: list[tuple[str, str]]
+    token: str
     envelope_from: str
 
 
@@ -53,37 +51,58 @@ class Returns:
 
     def urls(self, content: Content, row: Leased) -> dict[str, str]:
         """The recipient's own pages, as template variables, where the content names them."""
-        if not self.base_url or not row.personal.get("IsEndpoint") or not _names_urls(content):
+        if not self.base_url or not row.personal.get("IsEndpoint") or not names_urls(content):
             return {}
-        token = self._subscriber_token(row)
-        return {"UnsubscribeUrl": f"{self.base_url}/t/u/{token}", "PreferencesUrl": f"{self.base_url}/t/p/{token}"}
+        return self.pages(self.subscriber_token(row))
 
-    def stamp(self, row: Leased, html: str) -> Stamp:
+    def pages(self, subscriber: str) -> dict[str, str]:
+        """The pages that a subscriber's token opens, as template variables."""
+        return {
+            "UnsubscribeUrl": f"{self.base_url}/t/u/{subscriber}",
+            "PreferencesUrl": f"{self.base_url}/t/p/{subscriber}",
+        }
+
+    def stamp(self, row: Leased) -> Stamp:
         """One message's own."""
-        headers = self._unsubscribe_headers(row) if self.has_list_unsubscribe else []
-        if not self.bounce_domain and (self.place is None or not html):
-            return Stamp(html, headers, "")
+        if not self.bounce_domain and self.place is None:
+            return UNSTAMPED
         mac = self.tokens.message_mac(row.message_id)
-        if self.place is not None and html:
-            html = self.tracker.fill(html, self.place, self.tokens.tracking_token(row.app_id, row.message_id, mac))
+        token = self.tokens.tracking_token(row.app_id, row.message_id, mac) if self.place is not None else ""
         envelope = self.tokens.bounce_address(row.message_id, mac, self.bounce_domain) if self.bounce_domain else ""
-        return Stamp(html, headers, envelope)
+        return Stamp(token, envelope)
 
-    def _unsubscribe_headers(self, row: Leased) -> list[tuple[str, str]]:
-        """RFC 8058's pair; a bare address has no endpoint that could be opted out."""
-        if not row.personal.get("IsEndpoint"):
+    def stamped(self, html: str, token: str) -> str:
+        """A rendered HTML part with its message's token."""
+        return self.tracker.fill(html, self.place, token) if self.place is not None and html else html
+
+    def link(self, marked: str, token: str) -> str:
+        """A link that was marked to be signed when it is rendered, with its message's token."""
+        assert self.place is not None
+        return self.tracker.rendered_link(marked, self.place).replace(self.tracker.mark, token)
+
+    def unsubscribe_headers(self, row: Leased) -> list[tuple[str, str]]:
+        """RFC 8058's pair, where it is wanted; a bare address has no endpoint that could be opted out."""
+        if not self.has_list_unsubscribe or not row.personal.get("IsEndpoint"):
             return []
+        return self.unsubscribe_lines(self.subscriber_token(row))
+
+    def unsubscribe_lines(self, subscriber: str) -> list[tuple[str, str]]:
+        """The pair for a subscriber's token."""
         return [
-            ("List-Unsubscribe", f"<{self.base_url}/t/u/{self._subscriber_token(row)}>"),
+            ("List-Unsubscribe", f"<{self.base_url}/t/u/{subscriber}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
         ]
 
-    def _subscriber_token(self, row: Leased) -> str:
+    def subscriber_token(self, row: Leased) -> str:
+        """What opens the recipient's own pages."""
         return self.tokens.subscriber_token(row.app_id, row.endpoint_id, row.message_id)
 
 
+UNSTAMPED = Stamp("", "")
+
+
 @functools.lru_cache(CONTENTS_MAX)
-def _names_urls(content: Content) -> bool:
+def names_urls(content: Content) -> bool:
     """Whether a template somewhere in the content shows a recipient's own page."""
     sources = [*content.parts.values(), *(value for _, value in content.headers)]
     return any(name in source for source in sources for name in URL_NAMES)

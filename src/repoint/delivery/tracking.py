@@ -66,7 +66,7 @@ class Tracker:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._mark = tokens.mark
+        self.mark = tokens.mark
         self._begin, self._end = f"{tokens.mark}-begin-", f"-{tokens.mark}-end"
         self._dynamic = re.compile(f"{self._begin}(.*?){self._end}", re.DOTALL)
         self._compiled: OrderedDict[tuple[str, TrackingPlace], str] = OrderedDict()
@@ -87,7 +87,7 @@ class Tracker:
         source = ANCHOR.sub(lambda found: self._anchor(found, place), source)
         if not place.opens:
             return source
-        pixel = f'<img src="{place.base_url}/t/o/{self._mark}.gif" width="1" height="1" alt="" style="border:0">'
+        pixel = f'<img src="{place.base_url}/t/o/{self.mark}.gif" width="1" height="1" alt="" style="border:0">'
         ends = list(BODY_END.finditer(source))
         at = ends[-1].start() if ends else len(source)
         return source[:at] + pixel + source[at:]
@@ -117,15 +117,23 @@ class Tracker:
 
     def _signed(self, target: str, tags: str, place: TrackingPlace) -> str:
         signed = self._tokens.link(place.app_id, f"{target}\n{tags}" if tags else target)
-        return f"{place.base_url}/t/c/{self._mark}/{signed}"
+        return f"{place.base_url}/t/c/{self.mark}/{signed}"
 
     def fill(self, rendered: str, place: TrackingPlace, token: str) -> str:
         """A rendered part with its recipient's token; links that were rendered are signed now."""
         if self._begin in rendered:
-            rendered = self._dynamic.sub(lambda found: self._rendered_link(found[1], place), rendered)
-        return rendered.replace(self._mark, token)
+            rendered = self._dynamic.sub(lambda found: self.rendered_link(found[1], place), rendered)
+        return rendered.replace(self.mark, token)
 
-    def _rendered_link(self, marked: str, place: TrackingPlace) -> str:
+    def marked_links(self, text: str) -> list[str]:
+        """The links to be signed when they are rendered, as `rendered_link` takes them."""
+        return self._dynamic.findall(text)
+
+    def unmarked(self, text: str) -> str:
+        """The text with these links as their author wrote them."""
+        return self._dynamic.sub(lambda found: found[1].partition("|")[2], text)
+
+    def rendered_link(self, marked: str, place: TrackingPlace) -> str:
         """A web address is signed; anything else, and our own links, stay as they were written."""
         tags, _, href = marked.partition("|")
         url = html.unescape(href)

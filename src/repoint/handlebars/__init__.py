@@ -7,10 +7,21 @@ Knows nothing of Repoint. A template can only read mappings' keys and lists' ite
 """
 
 from repoint.handlebars.errors import RenderError, TemplateError
+from repoint.handlebars.form import Form, compile_form
 from repoint.handlebars.limits import DEFAULT_LIMITS, Limits
 from repoint.handlebars.template import Template, compile_template
 from repoint.handlebars.values import overridden
 
 compile = compile_template  # noqa: A001 - handlebars.compile is what the field calls it
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "RenderError", "Template", "TemplateError", "compile", "overridden"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Form",
+    "Limits",
+    "RenderError",
+    "Template",
+    "TemplateError",
+    "compile",
+    "compile_form",
+    "overridden",
+]

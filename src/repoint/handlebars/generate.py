@@ -74,9 +74,13 @@ class Generator:
         self.literal.append(expression)
 
     def value(self, expression: str) -> None:
-        """A value, as text; most are texts already, or kept in a variable."""
+        """A value, as text."""
+        self.pair(self.printed(expression))
+
+    def printed(self, expression: str) -> str:
+        """A value's text; most are texts already, or kept in a variable."""
         assigned, var = self.paths.bound(expression)
-        self.pair(f"({var} if type({assigned}) is str else text_of({var}))")
+        return f"({var} if type({assigned}) is str else text_of({var}))"
 
     def pair(self, text: str) -> None:
         """The literal so far, and a text after it that is escaped."""

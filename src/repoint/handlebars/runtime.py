@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from repoint.handlebars.errors import RenderError
-from repoint.handlebars.escape import escape_all
+from repoint.handlebars.escape import escape, escape_all
 from repoint.handlebars.helpers import HELPERS, Options
 from repoint.handlebars.limits import Limits
 from repoint.handlebars.values import first_of, is_truthy, member, number_of, text_of, walk
@@ -169,7 +169,24 @@ def section(value: Any, here: Any) -> Sequence[Any]:
 NAMES: dict[str, Any] = {
     function.__name__: function
     for function in (
-        *(base_of, dict_of, find, first, html, items, keys, plain, section, stop, text_of, truth, truth_or_zero, walk),
+        *(
+            base_of,
+            dict_of,
+            escape,
+            escape_all,
+            find,
+            first,
+            html,
+            items,
+            keys,
+            plain,
+            section,
+            stop,
+            text_of,
+            truth,
+            truth_or_zero,
+            walk,
+        ),
         *(dict, enumerate, len, list, str, type),
     )
 } | {"NOTHING": NOTHING, "Run": Run}

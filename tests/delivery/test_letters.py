@@ -1,0 +1,162 @@
+"""Letters: what many emails share is made once, and filled in it says what an email made from its parts says."""
+
+import email
+import email.policy
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, event, example, given, settings
+from hypothesis import strategies as st
+
+from repoint.delivery import pipeline
+from repoint.delivery.letter import compile_letter
+from repoint.delivery.mime import DateLine
+from repoint.delivery.pipeline import Delivery, Workshop
+from repoint.delivery.plan import make_plan
+from repoint.delivery.render import Templates
+from repoint.delivery.returns import ReturnPaths
+from repoint.delivery.tokens import Tokens
+from repoint.resources.apps import App
+from repoint.resources.endpoints.store import Endpoint
+from repoint.resources.tracking import Tracking
+from repoint.sealing import Seal
+from repoint.work.outbox import Leased
+from tests.conftest import eventually
+from tests.delivery.selecting import email_content, is_done, put_endpoints, select
+
+NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+APP_ID = "a" * 32
+WORKSHOP = Workshop(Templates(), DateLine(), missing_fails=False)
+NAMES = (
+    *("Attributes.a", "Attributes.b.[0]", "User.UserAttributes.n", "Metrics.m", "Address", "Own", "Id", "CreationDate"),
+    *("Pinpoint.UnsubscribeUrl", "upper Attributes.a", "lower 'X'", "this"),
+)
+TEXTS = st.text(st.sampled_from("ab é%<>&\"'=_.\r\n\t\x00"), max_size=12)
+OUTPUTS = st.sampled_from(NAMES).flatmap(lambda name: st.sampled_from([f"{{{{{name}}}}}", f"{{{{{{{name}}}}}}}"]))
+LINKS = st.builds('<a href="{}{}" ses:tags="k:v;">x</a>'.format, st.sampled_from(["", "https://x.test/?q="]), OUTPUTS)
+SOURCES = st.lists(st.one_of(TEXTS, OUTPUTS, LINKS, st.just("{{#if Attributes.a}}!{{/if}}")), max_size=6).map("".join)
+VALUES = st.one_of(TEXTS, st.sampled_from(["Ann", "https://x.test/a?b=c", "x" * 700, "mailto:x", "=_", ""]))
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Return paths with all there is: tracking, bounce addresses, the recipients' own pages."""
+    tokens = Tokens(Seal.from_settings("", tmp_path_factory.mktemp("key")))
+    return ReturnPaths(tokens, public_url="https://t.test", bounce_domain="bounces.test")
+
+
+def plan_of(paths, subject, text, html, **shared):
+    app = App(APP_ID, "us-east-1", "App", NOW, {}, NOW)
+    content = email_content(subject, TextPart={"Data": text}, HtmlPart={"Data": html}) | shared
+    content["Message"]["DefaultMessage"] = {"Substitutions": {"Own": ["<own>"]}}
+    plan = make_plan("EMAIL", content, app, None, None)
+    plan.returns = paths.plan(APP_ID, Tracking(), plan.content, content)
+    plan.content = plan.returns.tracked(plan.content)
+    return plan
+
+
+def delivery_of(plan, first="Ann", second="x", address="p@example.com"):
+    row = Leased(
+        None, APP_ID, "activity", "e1", "0" * 40, "EMAIL", address, {"IsEndpoint": True}, 1, NOW + timedelta(1)
+    )
+    endpoint = Endpoint(
+        app_id=APP_ID,
+        endpoint_id="e1",
+        given_id="E1",
+        channel_type="EMAIL",
+        address=address,
+        is_active=True,
+        is_opted_out=False,
+        cohort_id=7,
+        created_at=NOW,
+        effective_at=NOW,
+        request_id="r",
+        user_id="u1",
+        attributes={"a": [first], "b": [second]},
+        metrics={"m": 1.5},
+        demographic={},
+        location={},
+        user_attributes={"n": [second]},
+    )
+    return Delivery(row, plan, endpoint, NOW)
+
+
+def filled(plan, delivery):
+    parts = plan.content.parts
+    shared = plan.email(has_text="TextPart" in parts, has_html="HtmlPart" in parts)
+    letter = compile_letter(plan.content, shared, plan.returns)
+    return letter and letter.fill(delivery.row, delivery.endpoint, WORKSHOP.dates.line(NOW), NOW)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.tuples(SOURCES, SOURCES, SOURCES),
+    st.tuples(VALUES, VALUES, st.sampled_from(["p@example.com", "Zoë <z@bücher.example>", "no one"])),
+)
+@example(("{{Own}}", "%s\r{{Own}}\nx", "<a href='{{Attributes.a}}'>"), ("", "", "p@example.com"))
+@example(("{{Own}}", "", "<a href='{{Attributes.a}}'>{{Attributes.a}}"), ("https://x.test/a?b=c", "", "p@example.com"))
+def test_a_letter_says_what_its_parts_say(paths, sources, values):
+    assume(any(sources[1:]))
+    plan = plan_of(paths, *sources, CampaignId="c")
+    delivery = delivery_of(plan, *values)
+    pipeline.prepare(WORKSHOP, delivery)
+    found = filled(plan, delivery)
+
+    event("filled in" if found else "made from its parts")
+    if found:
+        assert delivery.email is not None
+        assert found.content == delivery.email.content
+        assert found.subject == delivery.rendered.get("Subject", "")
+        assert found.envelope_from == delivery.email.envelope_from
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<h1>{{Attributes.a}}</h1>\n<a href='https://x.test/'>x</a>",
+        "<a href='{{Pinpoint.UnsubscribeUrl}}'>{{Own}}</a> 100 %",
+        "<a href='{{{Attributes.b}}}' ses:tags='k:v'>x</a>",
+    ],
+)
+def test_plain_emails_are_letters(paths, html):
+    plan = plan_of(paths, "{{Attributes.a}}, hello", "Hello {{upper Attributes.a}}\r\n", html, CampaignId="c")
+
+    assert filled(plan, delivery_of(plan, second="https://x.test/?a=b"))
+
+
+@pytest.mark.parametrize("value", ["Zoë", "a\nb", "x" * 1000, "=_1", "a\x00b"])
+def test_values_that_change_lines_or_encodings_are_no_letters(paths, value):
+    plan = plan_of(paths, "Hello", "Hello {{Attributes.a}}", "")
+
+    assert filled(plan, delivery_of(plan, first="Ann"))
+    assert filled(plan, delivery_of(plan, first=value)) is None
+
+
+def text_of(server, recipient):
+    """The text of the one mail that somebody has."""
+    (found,) = server.get(f"/inbox/api/messages?recipient={recipient}")["messages"]
+    source = server.get(f"/inbox/api/messages/{found['id']}/source")
+    return email.message_from_string(source, policy=email.policy.default).get_content().replace("\r", "").rstrip("\n")
+
+
+def test_neighbours_of_all_kinds_get_their_own_mails(server, pinpoint, app_id):
+    put_endpoints(pinpoint, app_id, 60)
+    for number, name in ((30, "Zoë"), (40, "<b>&"), (50, "two\nlines")):
+        pinpoint.update_endpoint(
+            ApplicationId=app_id,
+            EndpointId=f"e{number:04}",
+            EndpointRequest={"User": {"UserAttributes": {"First": [name]}}},
+        )
+    content = email_content(TextPart={"Data": "Dear {{User.UserAttributes.First}},\nyours"})
+    select(server, app_id, content)
+    eventually(lambda: is_done(server))
+    texts = {number: text_of(server, f"p{number}@example.com") for number in (0, 29, 30, 40, 50, 59)}
+
+    assert texts == {
+        0: "Dear Ann0,\nyours",
+        29: "Dear Ann29,\nyours",
+        30: "Dear Zoë,\nyours",
+        40: "Dear <b>&,\nyours",
+        50: "Dear two\nlines,\nyours",
+        59: "Dear Ann59,\nyours",
+    }
