@@ -1,5 +1,6 @@
 """The compiled SQL finds whom a naive evaluation finds, over random endpoints and random nested documents."""
 
+import math
 from datetime import timedelta
 
 import psycopg
@@ -220,3 +221,36 @@ def test_every_time_compares_with_every_other_as_it_should(connection):
         condition = compile_segment(stored("s", document), {}, NOW)
 
         assert (criterion, found_by(connection, condition)) == (criterion, expected)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    latitude=st.sampled_from([-90, -89.9, -66, -0.04, 0, 45.8, 89, 90]) | POINT["Latitude"],
+    longitude=st.sampled_from([-180, -179.9, 0, 180]) | POINT["Longitude"],
+    kilometers=st.sampled_from([0.5, 30.5, 3_000.5, 9_990.5, 20_000.5]),
+)
+def test_a_circle_ends_where_it_should_on_every_side(connection, latitude, longitude, kilometers):
+    places = [
+        place_at(latitude, longitude, bearing, kilometers * share)
+        for bearing in range(0, 360, 15)
+        for share in (0.3, 0.98, 0.999, 1.001, 1.02)
+    ]
+    point = {"Coordinates": {"Latitude": latitude, "Longitude": longitude}, "RangeInKilometers": kilometers}
+    document = {"Dimensions": {"Location": {"GPSPoint": point}}}
+    endpoints = {f"e{number}": {"location": place} for number, place in enumerate(places)}
+    connection.rollback()
+    insert_endpoints(connection, "app", endpoints)
+    expected = {name for name, one in endpoints.items() if is_in(document, complete(name, one), {}, {}, NOW)}
+
+    assert found_by(connection, compile_segment(stored("s", document), {}, NOW)) == expected
+
+
+def place_at(latitude, longitude, bearing, kilometers):
+    """Where one gets to, so far in this direction."""
+    north, east, turn = map(math.radians, (latitude, longitude, bearing))
+    angle = kilometers / 6371.0088
+    sine = math.sin(north) * math.cos(angle) + math.cos(north) * math.sin(angle) * math.cos(turn)
+    there = math.asin(max(-1, min(1, sine)))
+    east += math.atan2(math.sin(turn) * math.sin(angle) * math.cos(north), math.cos(angle) - math.sin(north) * sine)
+    degrees = math.remainder(math.degrees(east), 360)
+    return {"Latitude": round(math.degrees(there), 4), "Longitude": round(degrees, 4)}

@@ -205,14 +205,20 @@ class Compiler:
                     self.parameter(node.value, "float8"),
                 )
             case ScalarIs():
-                values = self.parameter(list(node.values), "text[]")
-                return sql.SQL("{} = ANY ({})").format(sql.SQL(SCALARS[node.member]), values)
+                return self.scalar_is(node)
             case IsNear():
                 return self.is_near(node)
             case IsActiveSince():
                 return sql.SQL("e.effective_at >= {}").format(self.parameter(node.moment, "timestamptz"))
             case IsMember():
                 return self.is_member(node)
+
+    def scalar_is(self, node: ScalarIs) -> Part:
+        """Equality with one of several values; of a single one PostgreSQL need not make an array for each row."""
+        scalar = sql.SQL(SCALARS[node.member])
+        if len(node.values) == 1:
+            return sql.SQL("{} = {}").format(scalar, self.parameter(node.values[0], "text"))
+        return sql.SQL("{} = ANY ({})").format(scalar, self.parameter(list(node.values), "text[]"))
 
     def values_of(self, node: HasValue | HasText | HasDate, condition: Part) -> Part:
         """Whether some value `v` of the attribute meets a condition."""
@@ -281,20 +287,22 @@ class Compiler:
         return self.values_of(node, condition)
 
     def is_near(self, node: IsNear) -> Part:
-        """The haversine formula, after a look at the latitude alone."""
+        """The haversine formula, after a look at how far north or south a place is, and then how far east or west."""
         reach = node.kilometers / KILOMETERS_PER_DEGREE + ROUNDING_DEGREES
         return sql.SQL(
-            """((e.location ->> 'Latitude')::float8 BETWEEN {south} AND {north} AND {diameter} * asin(least(1, sqrt(
+            """(abs((e.location ->> 'Latitude')::float8 - {latitude}) <= {reach}
+                AND cos(radians((e.location ->> 'Longitude')::float8 - {longitude})) >= {least_cosine}
+                AND {diameter} * asin(least(1, sqrt(
                 power(sin(radians(round((e.location -> 'Latitude')::numeric, 1)::float8 - {latitude}) / 2), 2)
                 + cos(radians({latitude})) * cos(radians(round((e.location -> 'Latitude')::numeric, 1)::float8))
                 * power(sin(radians(round((e.location -> 'Longitude')::numeric, 1)::float8 - {longitude}) / 2), 2)
                 ))) <= {kilometers})"""
         ).format(
-            south=self.parameter(node.latitude - reach, "float8"),
-            north=self.parameter(node.latitude + reach, "float8"),
-            diameter=self.parameter(2 * EARTH_KILOMETERS, "float8"),
             latitude=self.parameter(node.latitude, "float8"),
             longitude=self.parameter(node.longitude, "float8"),
+            reach=self.parameter(reach, "float8"),
+            least_cosine=self.parameter(math.cos(_longitude_reach(node.latitude, reach)), "float8"),
+            diameter=self.parameter(2 * EARTH_KILOMETERS, "float8"),
             kilometers=self.parameter(node.kilometers, "float8"),
         )
 
@@ -319,6 +327,16 @@ class Compiler:
             "segment": self.parameter(node.segment_id, "text"),
             "version": self.parameter(node.member_version, "int"),
         }
+
+
+def _longitude_reach(latitude: float, reach: float) -> float:
+    """How far east and west, in radians, places within `reach` degrees of one at this latitude are at most.
+
+    The meridians there touch the circle; a circle with a pole in it meets all of them.
+    """
+    if abs(latitude) + reach >= 90:  # noqa: PLR2004 - degrees
+        return math.pi
+    return math.asin(math.sin(math.radians(reach)) / math.cos(math.radians(latitude)))
 
 
 def _is_plain(text: str) -> bool:
