@@ -3,21 +3,28 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from repoint.bindings.functions import FunctionError, Functions, RestingError
 from repoint.delivery.payloads import Documents, divide, sound
 from repoint.delivery.pipeline import Delivery
-from repoint.delivery.provider import CalledOutcome, DeliveryStatus, RestingOutcome
+from repoint.delivery.provider import CalledOutcome, DeliveryStatus, left_alone
 
-RESTING_CODE = 451
 CALL_FAILED_CODE = 424  # below what far ends of messages answer: nobody's address is to blame
 
 
-class Resting(str):
-    """Why nothing could be learned, where that is because a far end is left alone: it has not been asked."""
+class Failure(NamedTuple):
+    """Why nothing could be learned of an endpoint; `is_resting` if its far end is left alone, and was not asked."""
 
-    __slots__ = ()
+    text: str
+    is_resting: bool = False
+
+    def outcome(self, send_status: str) -> CalledOutcome:
+        """What becomes of the endpoint's message: it is not made, and the log says why; or it waits."""
+        text = sound(f"{send_status}: {self.text}")
+        if self.is_resting:
+            return left_alone(text, send_status)
+        return CalledOutcome(DeliveryStatus.PERMANENT_FAILURE, CALL_FAILED_CODE, text, send_status=send_status)
 
 
 class AnswerFaultError(Exception):
@@ -32,7 +39,7 @@ class Answers:
     """
 
     said: dict[str, Any] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 class Asker:
@@ -54,10 +61,10 @@ class Asker:
             reply = await self._functions.call(uri, {**head, "Endpoints": endpoints})
             answers.said.update(said_of(endpoints, reply))
         except RestingError as error:
-            answers.failures.update(dict.fromkeys(endpoints, Resting(error)))
+            answers.failures.update(dict.fromkeys(endpoints, Failure(str(error), is_resting=True)))
         except (FunctionError, AnswerFaultError) as error:
             text = str(error) if uri in str(error) else f"{uri}: {error}"
-            answers.failures.update(dict.fromkeys(endpoints, text))
+            answers.failures.update(dict.fromkeys(endpoints, Failure(text)))
 
 
 def said_of(endpoints: Documents, reply: Any) -> Mapping[str, Any]:
@@ -86,11 +93,3 @@ def given_id(delivery: Delivery) -> str:
     """The id a function knows the endpoint by."""
     assert delivery.endpoint is not None
     return delivery.endpoint.given_id
-
-
-def failure(send_status: str, text: str) -> CalledOutcome:
-    """The outcome for an endpoint that nothing could be learned of: it gets no message, and the log says why."""
-    is_resting, text = isinstance(text, Resting), sound(f"{send_status}: {text}")
-    if is_resting:
-        return RestingOutcome(DeliveryStatus.TEMPORARY_FAILURE, RESTING_CODE, text, send_status=send_status)
-    return CalledOutcome(DeliveryStatus.PERMANENT_FAILURE, CALL_FAILED_CODE, text, send_status=send_status)

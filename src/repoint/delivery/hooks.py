@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from repoint.delivery.asking import AnswerFaultError, Answers, Asker, failure, given_id, groups_of
+from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Failure, given_id, groups_of
 from repoint.delivery.payloads import endpoint_document, hook_head, sound
 from repoint.delivery.pipeline import Delivery, stopped
 from repoint.delivery.provider import Outcome
@@ -43,7 +43,7 @@ def _heed(delivery: Delivery, answers: Answers) -> Outcome | None:
     """Do as the hook says of one endpoint."""
     endpoint_id = given_id(delivery)
     if endpoint_id in answers.failures:
-        return failure(HOOK_FAILURE, answers.failures[endpoint_id])
+        return answers.failures[endpoint_id].outcome(HOOK_FAILURE)
     said = answers.said.get(endpoint_id)
     if said is None:
         return stopped(400, FILTERED_OUT)
@@ -52,7 +52,7 @@ def _heed(delivery: Delivery, answers: Answers) -> Outcome | None:
         changed = changed_endpoint(delivery.endpoint, said)
         overrides = _overrides(said) if delivery.plan.channel_type in OVERRIDDEN_TYPES else {}
     except AnswerFaultError as error:
-        return failure(HOOK_FAILURE, f"{delivery.plan.hook}: {endpoint_id}: {error}")
+        return Failure(f"{delivery.plan.hook}: {endpoint_id}: {error}").outcome(HOOK_FAILURE)
     if changed.is_opted_out or not changed.is_active:
         return stopped(400, FILTERED_OUT)
     delivery.endpoint = changed

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+RESTING_CODE = 451
+
 
 class DeliveryStatus(StrEnum):
     """Pinpoint's seven."""
@@ -57,6 +59,11 @@ class RestingOutcome(CalledOutcome):
     def is_retryable(self) -> bool:
         """Nothing has been tried yet."""
         return True
+
+
+def left_alone(text: str, send_status: str) -> RestingOutcome:
+    """The outcome of a message whose far end is left alone; `text` says which."""
+    return RestingOutcome(DeliveryStatus.TEMPORARY_FAILURE, RESTING_CODE, text, send_status=send_status)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from repoint.bindings.functions import FunctionError
 from repoint.bindings.models import Models
-from repoint.delivery.asking import AnswerFaultError, Answers, Asker, failure, given_id, groups_of
+from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Failure, given_id, groups_of
 from repoint.delivery.payloads import Documents, activity_members, endpoint_document, sound
 from repoint.delivery.pipeline import Delivery
 from repoint.resources.recommenders import Recommender
@@ -50,7 +50,7 @@ class Recommending:
         if recommender is None:
             for delivery in group:
                 text = f"the template's recommender {delivery.plan.recommender_id} was deleted"
-                delivery.outcome = failure(RECOMMENDATION_FAILURE, text)
+                delivery.outcome = Failure(text).outcome(RECOMMENDATION_FAILURE)
             return
         users = {given_id(one): user for one in group if (user := _user_of(recommender, one))}
         documents = {
@@ -64,9 +64,9 @@ class Recommending:
             endpoint_id = given_id(delivery)
             if endpoint_id not in users:
                 text = "the endpoint has no UserId, by which the model knows its users"
-                delivery.outcome = failure(RECOMMENDATION_FAILURE, text)
+                delivery.outcome = Failure(text).outcome(RECOMMENDATION_FAILURE)
             elif endpoint_id in answers.failures:
-                delivery.outcome = failure(RECOMMENDATION_FAILURE, answers.failures[endpoint_id])
+                delivery.outcome = answers.failures[endpoint_id].outcome(RECOMMENDATION_FAILURE)
             else:
                 delivery.recommended = answers.said[endpoint_id]
 
@@ -85,7 +85,7 @@ class Recommending:
                 values = recommendations_in(recommender, sent[endpoint_id], transformed.said.get(endpoint_id))
                 found.said[endpoint_id][VALUES] = values
             except AnswerFaultError as error:
-                found.failures[endpoint_id] = f"{recommender.transformer}: {endpoint_id}: {error}"
+                found.failures[endpoint_id] = Failure(f"{recommender.transformer}: {endpoint_id}: {error}")
         return found
 
     async def _items(self, question: Question) -> Answers:
@@ -93,18 +93,19 @@ class Recommending:
         model, number = question.recommender.model, question.recommender.number
         try:
             if await self._models.is_personalize(model):
-                answers = Answers(*await self._models.each(model, number, question.users))
+                said, failures = await self._models.each(model, number, question.users)
+                answers = Answers(dict(said), {one: Failure(text) for one, text in failures.items()})
             else:
                 head = {**question.head, "RecommendationsPerMessage": number}
                 answers = await self._asker.ask(model, head, question.documents)
         except FunctionError as error:
-            return Answers(failures=dict.fromkeys(question.documents, str(error)))
+            return Answers(failures=dict.fromkeys(question.documents, Failure(str(error))))
         found = Answers(failures=answers.failures)
         for endpoint_id in question.documents.keys() - answers.failures.keys():
             try:
                 found.said[endpoint_id] = _items(answers.said.get(endpoint_id) or [])[:number]
             except AnswerFaultError as error:
-                found.failures[endpoint_id] = f"{model}: {endpoint_id}: {error}"
+                found.failures[endpoint_id] = Failure(f"{model}: {endpoint_id}: {error}")
         return found
 
 

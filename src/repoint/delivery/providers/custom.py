@@ -14,14 +14,13 @@ import msgspec
 
 from repoint.bindings.functions import FunctionError, Functions, RestingError
 from repoint.delivery.payloads import divide, sound
-from repoint.delivery.provider import CalledOutcome, CustomMessage, DeliveryStatus, Outcome, RestingOutcome
+from repoint.delivery.provider import CalledOutcome, CustomMessage, DeliveryStatus, Outcome, left_alone
 
 EVENT_ATTRIBUTES_MAX = 5
 ATTRIBUTE_CHARACTERS_MAX = 128
 CUSTOM_DELIVERY_FAILURE = "CUSTOM_DELIVERY_FAILURE"
 SENT_CODE = 200
 FAILED_CODE = 502
-RESTING_CODE = 451
 CODE_MAX = 999
 
 
@@ -52,9 +51,7 @@ class CalledProvider:
         try:
             reply = await self._functions.call(uri, payload, needs_answer=False)
         except RestingError as error:
-            resting = RestingOutcome(
-                DeliveryStatus.TEMPORARY_FAILURE, RESTING_CODE, str(error), send_status=CUSTOM_DELIVERY_FAILURE
-            )
+            resting = left_alone(str(error), CUSTOM_DELIVERY_FAILURE)
             return dict.fromkeys((message.message_id for message in call), resting)
         except FunctionError as error:
             failure = CalledOutcome(
