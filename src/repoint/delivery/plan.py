@@ -27,7 +27,7 @@ from repoint.resources.tracking import Tracking, load_tracking
 from repoint.sealing import Seal
 
 PLANS_MAX = 1_000
-LETTERS_MIN = 20  # emails made from their parts before a letter is compiled: it takes as long as a few hundred
+EMAILS_BEFORE_LETTER = 20  # made from their parts; a letter takes as long as fifty of these
 NO_KEYS: Sequence[SigningKey] = ()
 CUSTOM = "CUSTOM"
 RECOMMENDED = "Recommendation"  # how the names of all recommended variables begin
@@ -61,8 +61,8 @@ class Plan:
     head: tuple[datetime, Mapping[str, Any]] | None = None
     recommender_id: str = ""
     recommender: Recommender | None = None
-    letters: int = 0
-    filled_in: Letter | None = None
+    emails_made: int = 0
+    compiled_letter: Letter | None = None
 
     @property
     def made_from(self) -> tuple[object, ...]:
@@ -111,13 +111,18 @@ class Plan:
 
     def letter(self) -> Letter | None:
         """The letter its emails are filled into, if they can be; made when there have been enough to expect more."""
-        self.letters += 1
-        if self.letters == LETTERS_MIN and self.returns is not None and self.sender and not self._has_own_headers():
-            parts = self.content.parts
+        self.emails_made += 1
+        if self.emails_made == EMAILS_BEFORE_LETTER:
             with contextlib.suppress(HeaderError):
-                email = self.email(has_text="TextPart" in parts, has_html="HtmlPart" in parts)
-                self.filled_in = compile_letter(self.content, email, self.returns)
-        return self.filled_in
+                self.compiled_letter = self._compile_letter()
+        return self.compiled_letter
+
+    def _compile_letter(self) -> Letter | None:
+        if self.returns is None or not self.sender or self._has_own_headers():
+            return None
+        parts = self.content.parts
+        email = self.email(has_text="TextPart" in parts, has_html="HtmlPart" in parts)
+        return compile_letter(self.content, email, self.returns)
 
     def _has_own_headers(self) -> bool:
         """Whether each recipient has headers with values of their own."""

@@ -10,7 +10,7 @@ from repoint.handlebars.generate import Generator
 from repoint.handlebars.limits import DEFAULT_LIMITS, Limits
 from repoint.handlebars.nodes import Argument, Call, Node, Output, Path, Text
 from repoint.handlebars.parse import Parser
-from repoint.handlebars.runtime import NAMES
+from repoint.handlebars.runtime import made
 
 Values = Callable[[dict[str, Any], Callable[[], datetime], Limits], list[str]]
 
@@ -44,15 +44,14 @@ def compile_form(source: str, *, escape: bool = False, limits: Limits = DEFAULT_
     """
     try:
         nodes = Parser(source, limits).parse()
+        named = [path for node in nodes if isinstance(node, Output) for path in paths_of(node.call)]
+        is_plain = all(isinstance(node, Text | Output) for node in nodes)
+        if not is_plain or any(path.is_data or path.is_scoped for path in named):
+            return None
+        texts, written = _written(nodes, escape=escape, limits=limits)
     except RecursionError:
         raise TemplateError("the template is nested too deeply", 1, 1) from None
-    named = [path for node in nodes if isinstance(node, Output) for path in paths_of(node.call)]
-    if not all(isinstance(node, Text | Output) for node in nodes) or any(one.is_data or one.is_scoped for one in named):
-        return None
-    texts, written = _written(nodes, escape=escape, limits=limits)
-    names = {"__builtins__": {}, **NAMES}
-    exec(compile(written, "<form>", "exec"), names)  # noqa: S102 - its source is all ours: see generate.py
-    return Form(texts, frozenset(path.parts[0].strip("[]") for path in named), names["values"], limits)
+    return Form(texts, frozenset(path.parts[0].strip("[]") for path in named), made(written), limits)
 
 
 def paths_of(argument: Argument) -> Iterator[Path]:
@@ -76,9 +75,8 @@ def _written(nodes: list[Node], *, escape: bool, limits: Limits) -> tuple[tuple[
         elif isinstance(node, Output):
             values.append((generator.printed(generator.call(node.call)), node.is_raw))
             texts.append("")
-    uses = "\n".join([*generator.lines, f" return {_listed(values, escape=escape)}"])
-    begin = ["def values(c, now, limits):", *([" r = Run(now, limits).call"] if "r(" in uses else [])]
-    return tuple(texts), "\n".join([*begin, uses])
+    generator.line(f"return {_listed(values, escape=escape)}")
+    return tuple(texts), generator.function()
 
 
 def _listed(values: list[tuple[str, bool]], *, escape: bool) -> str:

@@ -4,7 +4,7 @@ The function makes one list in which literal text and values take turns, and giv
 
     {{#if Attributes.Vip}}Dear {{Attributes.Name}}{{/if}}      becomes
 
-    def render(c, now):
+    def write(c, now, limits):
         d1 = c.get('Attributes')
         if type(d1) is not dict: d1 = dict_of(d1)
         o = []
@@ -57,8 +57,12 @@ class Generator:
         self.sequence(nodes)
         self.flush()
         self.line(f"return {'html' if self.escape else 'plain'}(o, {self.limits.output_characters_max})")
+        return self.function()
+
+    def function(self) -> str:
+        """What has been written so far, as a function."""
         uses = "\n".join(self.lines)
-        begin = ["def render(c, now, limits):"]
+        begin = ["def write(c, now, limits):"]
         begin += [" r = Run(now, limits).call"] if "r(" in uses else []
         begin += [" n = 0"] if "n +=" in uses else []
         return "\n".join([*begin, *self.lines])

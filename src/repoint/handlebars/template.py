@@ -8,7 +8,7 @@ from repoint.handlebars.errors import RenderError, TemplateError
 from repoint.handlebars.generate import Generator
 from repoint.handlebars.limits import DEFAULT_LIMITS, Limits
 from repoint.handlebars.parse import Parser
-from repoint.handlebars.runtime import NAMES
+from repoint.handlebars.runtime import made
 from repoint.handlebars.values import overridden
 
 Render = Callable[[dict[str, Any], Callable[[], datetime], Limits], str]
@@ -55,9 +55,7 @@ class Template:
             raise RenderError("the values are nested too deeply") from None
 
     def _made(self) -> Render:
-        names = {"__builtins__": {}, **NAMES}
-        exec(compile(self.source, "<template>", "exec"), names)  # noqa: S102 - its source is all ours: see generate.py
-        render: Render = names["render"]
+        render: Render = made(self.source)
         self._render = render
         return render
 
