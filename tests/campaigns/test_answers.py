@@ -1,7 +1,6 @@
 """What functions may answer: anything, which is either understood or a fault with words, and nothing else."""
 
 import json
-from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,30 +11,11 @@ from repoint.delivery.asking import AnswerFaultError, said_of
 from repoint.delivery.hooks import changed_endpoint
 from repoint.delivery.payloads import divide, endpoint_document
 from repoint.delivery.recommending import recommendations_in
-from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.events.store import NUL
 from repoint.resources.recommenders import Recommender
+from tests.stored import stored_endpoint
 
-NOW = datetime(2031, 5, 6, tzinfo=UTC)
-ENDPOINT = Endpoint(
-    app_id="app",
-    endpoint_id="e",
-    given_id="E",
-    channel_type="EMAIL",
-    address="a@example.com",
-    is_active=True,
-    is_opted_out=False,
-    cohort_id=7,
-    created_at=NOW,
-    effective_at=NOW,
-    request_id="r",
-    user_id="u",
-    attributes={"A": ["1"]},
-    metrics={"M": 1.5},
-    demographic={},
-    location={},
-    user_attributes={},
-)
+ENDPOINT = stored_endpoint()
 SENT = {**endpoint_document(ENDPOINT), "RecommendationItems": ["i1", "i2"]}
 RECOMMENDER = Recommender("arn", is_by_user=False, number=5, transformer="t", attributes=frozenset({"Title", "Genre"}))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters())  # surrogates, too

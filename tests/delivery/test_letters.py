@@ -17,12 +17,12 @@ from repoint.delivery.render import Templates
 from repoint.delivery.returns import ReturnPaths
 from repoint.delivery.tokens import Tokens
 from repoint.resources.apps import App
-from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.tracking import Tracking
 from repoint.sealing import Seal
 from repoint.work.outbox import Leased
 from tests.conftest import eventually
 from tests.delivery.selecting import email_content, is_done, put_endpoints, select
+from tests.stored import stored_endpoint
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 APP_ID = "a" * 32
@@ -56,26 +56,12 @@ def plan_of(paths, subject, text, html, **shared):
 
 
 def delivery_of(plan, first="Ann", second="x", address="p@example.com"):
-    row = Leased(
-        None, APP_ID, "activity", "e1", "0" * 40, "EMAIL", address, {"IsEndpoint": True}, 1, NOW + timedelta(1)
-    )
-    endpoint = Endpoint(
+    row = Leased(None, APP_ID, "activity", "e", "0" * 40, "EMAIL", address, {"IsEndpoint": True}, 1, NOW + timedelta(1))
+    endpoint = stored_endpoint(
         app_id=APP_ID,
-        endpoint_id="e1",
-        given_id="E1",
-        channel_type="EMAIL",
         address=address,
-        is_active=True,
-        is_opted_out=False,
-        cohort_id=7,
-        created_at=NOW,
-        effective_at=NOW,
-        request_id="r",
-        user_id="u1",
         attributes={"a": [first], "b": [second]},
         metrics={"m": 1.5},
-        demographic={},
-        location={},
         user_attributes={"n": [second]},
     )
     return Delivery(row, plan, endpoint, NOW)

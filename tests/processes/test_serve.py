@@ -40,7 +40,15 @@ def test_a_killed_process_is_started_again(tmp_path):
 
 
 def alive(pid):
-    return {child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in psutil.Process(pid).children() if is_alive(child)}
+
+
+def is_alive(process):
+    """Whether a process is still there, and has not merely not been waited for."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def answers(url):
