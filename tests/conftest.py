@@ -18,6 +18,7 @@ from botocore.config import Config
 
 REPOINT = Path(sys.executable).with_name("repoint")
 READY_SECONDS = 60
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it, and children would, too
 
 
 @dataclass
