@@ -17,10 +17,10 @@ from repoint.delivery.mime import (
     EmailParts,
     HeaderError,
     compile_email,
-    has_long_line,
     header_line,
     prepare_raw,
 )
+from repoint.delivery.parts import has_long_line
 
 pytestmark = pytest.mark.skipif(not shutil.which("go"), reason="needs Go, whose mail parsers are the judges")
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)

@@ -23,6 +23,12 @@ def mail(server, client, app_id, message, address=None, given=None, **request):
     return opened(server, address)
 
 
+@pytest.fixture
+def mailed(server, pinpoint, app_id):
+    """Sends one, and parses what arrives."""
+    return lambda message, **given: mail(server, pinpoint, app_id, message, **given)
+
+
 def opened(server, address):
     (message,) = arrived(server, address)
     source = server.get(f"/inbox/api/messages/{message['id']}/source")
@@ -62,6 +68,51 @@ def test_a_simple_email_arrives_with_its_parts_and_headers(server, pinpoint, app
     assert got["X-Campaign"] == "spring"
     assert [one.addr_spec for one in got["Reply-To"].addresses] == ["a@example.com", "b@example.com"]
     assert got["From"] == "Shop <shop@example.com>"
+
+
+GERMAN, RUSSIAN, JAPANESE = "Grüße an {{name}}", "Привет, {{name}}", "{{name}}様、お元気ですか"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "charsets"),
+    [
+        (GERMAN, "Zoë", ("ISO-8859-1", "iso-8859-1")),
+        (GERMAN, "Zoë", ("latin1", "iso-8859-1")),
+        (GERMAN, "Zoë €", ("Windows-1252", "windows-1252")),
+        (GERMAN, "花子", ("ISO-8859-1", "utf-8")),
+        (RUSSIAN, "Зоя", ("KOI8-R", "koi8-r")),
+        (JAPANESE, "花子", ("Shift_JIS", "shift_jis")),
+        (JAPANESE, "花子", ("ISO-2022-JP", "iso-2022-jp")),
+        (JAPANESE, "¥\\", ("Shift_JIS", "utf-8")),
+        (JAPANESE, "🎉", ("EUC-JP", "utf-8")),
+        (JAPANESE, "花子", ("UTF-16", "utf-8")),
+        ("Hello {{name}}", "Ann", ("US-ASCII", "us-ascii")),
+        ("Hello {{name}}", "Zoë", ("US-ASCII", "utf-8")),
+    ],
+)
+def test_a_part_has_the_charset_it_asks_for_if_its_text_fits(mailed, text, name, charsets):
+    asked, used = charsets
+    parts = {member: {"Data": text, "Charset": asked} for member in ("Subject", "TextPart")}
+    simple = parts | {"HtmlPart": {"Data": f"<p>{text}</p>"}}
+    message = {"EmailMessage": {**FROM, "SimpleEmail": simple}}
+    got = mailed(message, given={"Substitutions": {"name": [name]}})
+    said = text.replace("{{name}}", name)
+
+    assert got["Subject"] == said
+    assert (part(got, "plain"), part(got, "html")) == (said, f"<p>{said}</p>")
+    assert [one.get_content_charset() for one in got.iter_parts()] == [used, "utf-8"]
+
+
+def test_a_subject_is_written_in_the_charset_it_asks_for(server, pinpoint, app_id):
+    simple = {"Subject": {"Data": "Grüße " * 30, "Charset": "ISO-8859-1"}, "TextPart": {"Data": "x"}}
+    address = mailbox()
+    message = {"EmailMessage": {**FROM, "SimpleEmail": simple}}
+    got = mail(server, pinpoint, app_id, message, address)
+    (arrived_mail,) = arrived(server, address)
+    source = server.get(f"/inbox/api/messages/{arrived_mail['id']}/source")
+
+    assert got["Subject"] == "Grüße " * 30
+    assert set(re.findall(r"=\?([a-z0-9-]+)\?b\?", source)) == {"iso-8859-1"}
 
 
 def test_a_raw_email_keeps_its_headers_and_attachments_but_not_its_bcc(server, pinpoint, app_id):

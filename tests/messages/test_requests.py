@@ -135,6 +135,8 @@ def test_a_text_that_is_not_handlebars_is_refused_with_its_place(pinpoint, app_i
         ({"SimpleEmail": {"Headers": [{"Name": "X", "Value": "z" * 871}]}}, r"Headers\[0\].Value"),
         ({"SimpleEmail": {"Headers": [{"Name": "X" * 127, "Value": "z"}]}}, r"Headers\[0\].Name"),
         ({"SimpleEmail": {"Subject": {"Data": "x", "Charset": "no-such"}}}, "SimpleEmail.Subject.Charset"),
+        ({"SimpleEmail": {"HtmlPart": {"Data": "x", "Charset": "rot13"}}}, "SimpleEmail.HtmlPart.Charset"),
+        ({"SimpleEmail": {"TextPart": {"Data": "x", "Charset": "utf-8\r\nX: y"}}}, "SimpleEmail.TextPart.Charset"),
         ({"RawEmail": {"Data": b"no header at all"}}, "RawEmail.Data"),
         ({"RawEmail": {"Data": b""}}, "RawEmail.Data"),
         ({"RawEmail": {"Data": b"\r\nSubject: too late\r\n\r\nx"}}, "RawEmail.Data"),

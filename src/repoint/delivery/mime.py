@@ -4,20 +4,22 @@ RFC 5322 (format), 2045-2047 (MIME), 6532 (UTF-8 in headers is avoided: encoded 
 """
 
 import base64
-import binascii
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import NamedTuple
 
-LINE_OCTETS_MAX = 998
+from repoint.delivery.parts import LINE_OCTETS_MAX, part
+from repoint.resources.messages.charsets import UTF_8, in_charset
+
 HEADER_CHARACTERS = 76
-ENCODED_WORD_WRAPPING = len("=?utf-8?b??=")
 ENCODED_WORD_OCTETS_MIN = 12  # less room than for this on a line, and the words begin on the next
 HEADER_NAME = re.compile(r"[!-9;-~]+\Z")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\r\n]")
+MEMBERS = {"plain": "TextPart", "html": "HtmlPart"}
 BARE_NEWLINE = re.compile(rb"\r\n|\r|\n")
 ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 BAD_MAILBOX = re.compile(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]")
@@ -38,16 +40,31 @@ class EmailParts:
     has_text: bool = True
     has_html: bool = True
     headers: Sequence[tuple[str, str]] = ()
+    charsets: Mapping[str, str] = field(default_factory=dict)
+
+
+class Heading(NamedTuple):
+    """What the headers of a message have of its own; `headers` are finished lines."""
+
+    to: bytes
+    subject: bytes
+    message_id: str
+    date_line: bytes
+    headers: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledEmail:
-    """The shared bytes, with places for what each recipient has of their own."""
+    """The shared bytes, with places for what each recipient has of their own.
+
+    `subtypes` are its parts, in their order. `charsets` are what these, and the subject, are written in, where that is
+    not UTF-8: by the members' names.
+    """
 
     head: bytes
     domain: str
-    has_text: bool
-    has_html: bool
+    subtypes: Sequence[str]
+    charsets: Mapping[str, str]
     boundary: bytes
 
     def build(  # noqa: PLR0913 - a message has that many parts of its own
@@ -66,23 +83,39 @@ class CompiledEmail:
         Raises:
             HeaderError: when the recipient's address is not one.
         """
+        heading = Heading(address_header(to), self.subject(subject), message_id, date_line, headers)
+        texts = {"plain": text, "html": html}
+        return self.assemble(
+            heading, [part(subtype, texts[subtype], self.charset(subtype)) for subtype in self.subtypes]
+        )
+
+    def subject(self, value: str) -> bytes:
+        """A subject as its header has it."""
+        return encode_value(value, len("Subject: "), self.charsets.get("Subject", UTF_8))
+
+    def charset(self, subtype: str) -> str:
+        """What a part is to be written in."""
+        return self.charsets.get(MEMBERS[subtype], UTF_8)
+
+    def assemble(self, heading: Heading, parts: Sequence[bytes]) -> bytes:
+        """A message of finished parts, one for each subtype."""
         return b"".join(
             (
                 self.head,
-                address_header(to),
+                heading.to,
                 b"\r\nSubject: ",
-                encode_value(subject, len("Subject: ")),
-                date_line,
-                f"Message-ID: <{message_id}@{self.domain}>\r\n".encode(),
-                headers,
-                *self._body(text, html),
+                heading.subject,
+                heading.date_line,
+                f"Message-ID: <{heading.message_id}@{self.domain}>\r\n".encode(),
+                heading.headers,
+                *self._body(parts),
             )
         )
 
-    def _body(self, text: str, html: str) -> Sequence[bytes]:
-        if not (self.has_text and self.has_html):
-            return (part("html", html) if self.has_html else part("plain", text),)
-        plain, rich = part("plain", text), part("html", html)
+    def _body(self, parts: Sequence[bytes]) -> Sequence[bytes]:
+        if len(parts) == 1:
+            return parts
+        plain, rich = parts
         boundary = self.boundary
         while boundary in plain or boundary in rich:  # somebody has read it in an email, and means to forge a part
             boundary = new_boundary()
@@ -124,7 +157,9 @@ def compile_email(parts: EmailParts) -> CompiledEmail:
     lines.extend(header_line(name, value) for name, value in parts.headers)
     lines.append(b"To: ")
     domain = domain_of(parts.from_address) or "localhost"
-    return CompiledEmail(b"".join(lines), domain, parts.has_text, parts.has_html, new_boundary())
+    wanted = {"plain": parts.has_text or not parts.has_html, "html": parts.has_html}
+    subtypes = [subtype for subtype, is_wanted in wanted.items() if is_wanted]
+    return CompiledEmail(b"".join(lines), domain, subtypes, parts.charsets, new_boundary())
 
 
 def ascii_domain(domain: str) -> str:
@@ -140,47 +175,6 @@ def domain_of(address: str) -> str:
     return ascii_domain(mailbox_of(address).rpartition("@")[2])
 
 
-def part(subtype: str, content: str) -> bytes:
-    """A text part in the plainest encoding that carries it: 7bit, else quoted-printable, else base64."""
-    data = crlf(content)
-    if is_plain(data):
-        encoding, body = b"7bit", data
-    elif len(content) * 5 > len(data) * 4:  # mostly ASCII: readable when encoded
-        encoding = b"quoted-printable"
-        body = BARE_NEWLINE.sub(b"\r\n", binascii.b2a_qp(data, istext=True))
-    else:
-        encoding, body = b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
-    return b"".join((PART_HEADS[subtype], encoding, b"\r\n\r\n", body))
-
-
-def crlf(content: str) -> bytes:
-    """A text with the line ends of email."""
-    data = content.encode()
-    return BARE_NEWLINE.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
-
-
-def is_plain(data: bytes) -> bool:
-    """Whether every relay carries these lines as they are (7bit, RFC 2045 section 2.7)."""
-    return data.isascii() and b"\x00" not in data and not has_long_line(data)
-
-
-def has_long_line(data: bytes) -> bool:
-    """Whether a line has more octets than RFC 5322 allows, looking only where one must have ended."""
-    start = 0
-    while len(data) - start > LINE_OCTETS_MAX:
-        end = data.rfind(b"\n", start, start + LINE_OCTETS_MAX + 1)
-        if end < 0:
-            return True
-        start = end + 1
-    return False
-
-
-PART_HEADS = {
-    subtype: f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: ".encode()
-    for subtype in ("plain", "html")
-}
-
-
 def header_line(name: str, value: str) -> bytes:
     """`Name: value`, encoded and folded.
 
@@ -192,7 +186,7 @@ def header_line(name: str, value: str) -> bytes:
     return f"{name}: ".encode() + encode_value(value, len(name) + 2) + b"\r\n"
 
 
-def encode_value(value: str, used: int) -> bytes:
+def encode_value(value: str, used: int, charset: str = UTF_8) -> bytes:
     """An unstructured header value: as it is where that is safe, else in encoded words (RFC 2047), folded.
 
     Line breaks become spaces: nothing given as a value can begin another header.
@@ -203,7 +197,7 @@ def encode_value(value: str, used: int) -> bytes:
             return value.encode()
         if "  " not in value and "\t" not in value:  # some readers make one space of those around a fold
             return _folded(value, used)
-    return _encoded_words(value, used)
+    return _encoded_words(value, used, charset)
 
 
 def _folded(value: str, used: int) -> bytes:
@@ -221,24 +215,34 @@ def _folded(value: str, used: int) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def _encoded_words(value: str, used: int) -> bytes:
+def _encoded_words(value: str, used: int, charset: str = UTF_8) -> bytes:
     """The value in words of whole characters, each on a line of its own that is no longer than 76 (RFC 2047)."""
-    lines, chunk, room = [], b"", _octets_within(HEADER_CHARACTERS - used)
+    charset, _ = in_charset(value, charset)
+    wrapping = len(f"=?{charset}?b??=")
+    lines, room = [], _octets_within(HEADER_CHARACTERS - used - wrapping)
     if room < ENCODED_WORD_OCTETS_MIN:
-        lines, room = [b""], _octets_within(HEADER_CHARACTERS - 1)
-    for character in value:
-        octets = character.encode()
-        if len(chunk) + len(octets) > room:
-            lines.append(b"=?utf-8?b?" + base64.b64encode(chunk) + b"?=")
-            chunk, room = b"", _octets_within(HEADER_CHARACTERS - 1)
-        chunk += octets
-    lines.append(b"=?utf-8?b?" + base64.b64encode(chunk) + b"?=")
+        lines.append(b"")
+        room = _octets_within(HEADER_CHARACTERS - 1 - wrapping)
+    while value:
+        data, count = _fitting(value, room, charset)
+        lines.append(f"=?{charset}?b?{base64.b64encode(data).decode()}?=".encode())
+        value, room = value[count:], _octets_within(HEADER_CHARACTERS - 1 - wrapping)
     return b"\r\n ".join(lines)
 
 
 def _octets_within(characters: int) -> int:
-    """How many octets an encoded word of so many characters can hold, in base64."""
-    return (min(characters, HEADER_CHARACTERS - 1) - ENCODED_WORD_WRAPPING) // 4 * 3
+    """How many octets fit into so many characters of base64."""
+    return characters // 4 * 3
+
+
+def _fitting(value: str, room: int, charset: str) -> tuple[bytes, int]:
+    """The first characters of a value, as octets that fit, and how many they are; one at least."""
+    count = min(len(value), room)
+    while True:
+        data = value[:count].encode(charset)
+        if len(data) <= room or count == 1:
+            return data, count
+        count = max(1, count * room // len(data))
 
 
 def split_address(address: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from repoint.delivery.returns import OWN_HEADERS, ReturnPaths, Returns
 from repoint.resources.apps import App, load_app
 from repoint.resources.channels.store import Channel, load_channels
 from repoint.resources.dkim import SigningKey, load_signing_keys
+from repoint.resources.messages.charsets import asked_charsets
 from repoint.resources.messages.content import Content, resolve, whole
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.recommenders import Recommender, load_recommender
@@ -105,6 +106,7 @@ class Plan:
                 has_text=has_text,
                 has_html=has_html,
                 headers=[(name, value) for name, value in self.headers if "{{" not in value],
+                charsets=asked_charsets(self.content.message.get("SimpleEmail", {})),
             )
             compiled = self.emails[has_text, has_html] = compile_email(parts)
         return compiled

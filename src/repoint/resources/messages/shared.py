@@ -1,6 +1,5 @@
 """What all recipients of a request share: its content, checked, and its templates, pinned to this moment's versions."""
 
-import codecs
 from collections.abc import Iterator, Mapping
 from email.parser import BytesHeaderParser
 from email.policy import compat32
@@ -9,6 +8,7 @@ from typing import Any
 from repoint.resources.call import Call
 from repoint.resources.channels.kinds import MAILBOX
 from repoint.resources.channels.store import load_channels
+from repoint.resources.messages.charsets import is_charset
 from repoint.resources.messages.content import PUSH_PARTS
 from repoint.resources.messages.verdicts import Basis
 from repoint.resources.templates.kinds import HEADER_NAME
@@ -116,16 +116,8 @@ def _check_simple(path: str, simple: Mapping[str, Any]) -> None:
             raise BadRequestException(f"{path}.Headers[{index}].Name: must be the name of a header")
     for member in ("Subject", "HtmlPart", "TextPart"):
         charset = simple.get(member, {}).get("Charset")
-        if charset and not _is_charset(charset):
+        if charset and not is_charset(charset):
             raise BadRequestException(f"{path}.{member}.Charset: must be the name of a character set, such as UTF-8")
-
-
-def _is_charset(name: str) -> bool:
-    try:
-        codecs.lookup(name)
-    except (LookupError, ValueError):
-        return False
-    return name.isascii()
 
 
 def _raw_sender(path: str, data: bytes) -> str:
