@@ -90,8 +90,7 @@ class Settings:
     )
     campaign_calls_max: int = setting(
         8,
-        "A worker has at most so many calls at once for one treatment of a campaign's run (recipient-local: for one of "
-        "its time zones), and 64 in all.",
+        "A worker has at most so many calls at once to one function, webhook or model of campaigns, and 64 in all.",
     )
     lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
     message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")

@@ -1,7 +1,5 @@
 """Far ends that are dead, or hang: they are left alone, what is theirs waits, and other campaigns go on."""
 
-import contextlib
-
 import pytest
 
 from repoint.breaker import REST_SECONDS_FIRST, REST_SECONDS_MAX, Breaker
@@ -9,8 +7,6 @@ from tests.campaigns.conftest import App
 from tests.campaigns.far_end import put_custom, sends, through
 from tests.campaigns.test_hooks import answering, hook
 from tests.conftest import eventually, start_server
-
-HANGING = 8
 
 
 @pytest.fixture
@@ -51,32 +47,18 @@ def test_a_dead_far_end_is_left_alone_and_the_rest_goes_when_it_is_back(app, far
     label = f'repoint_far_end_resting{{far_end="{url}"}}'
     eventually(lambda: f"{label} 1.0" in app.server.get("/metrics"))
     app.finished(app.campaign(**other))
-    tries = len(far_end.called(path))
+    trial = eventually(lambda: [one for one in far_end.called(path) if len(one["Endpoints"]) == 1])[0]
+    calls = len(far_end.called(path))
     far_end.answers[path] = good
     [activity] = app.finished(dead, seconds=60)
     states = dict(app.ask("SELECT state, count(*) FROM message WHERE activity_id = %s GROUP BY 1", [activity["Id"]]))
 
-    assert tries <= 3 * 10  # eight calls were begun before anything was known, and hardly a trial since
-    assert states["SENT"] == activity["SuccessfulEndpointCount"] == count - states.get("FAILED", 0)
-    assert (states["SENT"] >= count // 2, activity["TotalEndpointCount"]) == (True, count)
+    assert calls <= 3 * 8 + 3  # eight had begun before anything was known; then there was one trial, or two
+    assert states["SENT"] == activity["SuccessfulEndpointCount"] == count - states["FAILED"]
+    assert states["FAILED"] % 50 <= 3  # besides those eight calls whoever a trial was made with
+    assert (states["FAILED"] <= 8 * 50 + 3, activity["TotalEndpointCount"]) == (True, count)
+    assert trial["ApplicationId"] == app.id
     assert f"{label} 0.0" in app.server.get("/metrics")
-
-
-def test_campaigns_whose_far_ends_all_hang_leave_room_for_others(app, far_end):
-    put_custom(app, 500)
-    paths = [f"/hanging-{number}" for number in range(HANGING)]
-    urls = [far_end.serve(path) for path in paths]
-    with contextlib.ExitStack() as holding:
-        for path in paths:
-            holding.enter_context(far_end.hold(path))
-        hanging = [app.campaign(**through(url)) for url in urls]
-        eventually(lambda: all(far_end.called(path) for path in paths))
-        [activity] = app.finished(app.campaign(**through(far_end.serve("/well"))), seconds=10)
-        during = {app.status(one) for one in hanging}
-    for one in hanging:
-        app.finished(one, seconds=60)
-
-    assert (activity["SuccessfulEndpointCount"], during) == (500, {"EXECUTING"})
 
 
 def test_what_waits_for_a_dead_far_end_past_its_deadline_has_failed(calling, far_end, tmp_path):

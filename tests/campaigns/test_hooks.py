@@ -200,13 +200,14 @@ FAULTS = [
 
 @pytest.mark.parametrize(("answer", "calls", "fault"), FAULTS, ids=lambda value: str(value)[:30])
 def test_an_answer_that_is_none_is_a_failure_and_nothing_is_sent(app, far_end, answer, calls, fault):
-    url = far_end.serve("/hook-odd", lambda _: (200, answer))
+    path = f"/hook-odd-{app.id}"  # of its own: one that has failed five times would be left alone
+    url = far_end.serve(path, lambda _: (200, answer))
     app.put("a")
     app.put("b")
     [activity] = app.finished(app.campaign(**hook(url)))
     rows = app.ask("SELECT state, status_code, status_message FROM message WHERE app_id = %s", [app.id])
 
-    assert (app.received(), len(far_end.called("/hook-odd"))) == ([], calls)
+    assert (app.received(), len(far_end.called(path))) == ([], calls)
     assert {one["campaign_send_status"] for one in sends(app).values()} == {"HOOK_FAILURE"}
     assert {(state, code) for state, code, _ in rows} == {("FAILED", 424)}
     assert all(message.startswith(f"HOOK_FAILURE: {url}: ") and fault in message for _, _, message in rows)

@@ -269,7 +269,7 @@ def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(run_story, limits)
             couriers = [courier_of(world, server) for _ in range(2)]
             if limits:
                 one = await slices.claim(server.db, world.now, lease_seconds=1, draw=0)
-                await server.db.atomically(lambda connection: slices.scatter(connection, one, world.now))
+                await server.db.atomically(lambda connection: slices.scatter(connection, [one], world.now))
             batches = []
             for courier in couriers:
                 batches.append(await claimed(courier, server, world.now, is_slice=not limits))
@@ -297,8 +297,8 @@ async def claimed(courier, server, now, *, is_slice):
         batch = await outbox.claim(server.db, now, 10, lease_seconds=1)
         return lambda: courier.deliver(batch)
     one = await slices.claim(server.db, now, lease_seconds=1, draw=0)
-    deliveries = await courier.prepare_slice(one)
-    return lambda: courier.deliver_slice(one, deliveries)
+    deliveries = await courier.prepare_slices([one])
+    return lambda: courier.deliver_slices([one], deliveries)
 
 
 async def ends(world, made):
@@ -319,7 +319,7 @@ async def begin_and_die(world, *people, **given):
     await world.schedule()
     async with world.process() as server:
         one = await slices.claim(server.db, world.now, lease_seconds=LEASE_SECONDS, draw=0)
-        deliveries = await courier_of(world, server).prepare_slice(one)
+        deliveries = await courier_of(world, server).prepare_slices([one])
         await pipeline.send(world.providers(), deliveries)
     assert {one.outcome.status for one in deliveries} == {"SUCCESSFUL"}
     return made

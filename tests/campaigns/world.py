@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from repoint import operations
+from repoint.bindings.far_ends import FarEnds
 from repoint.config import Settings
 from repoint.db import Database
 from repoint.delivery.pipeline import Providers
@@ -147,7 +148,7 @@ class World:
 
     def providers(self):
         """Who carries mail: connections of one's own to the relay."""
-        return Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None, None)
+        return Providers(SmtpProvider.from_urls([self.relay.server.url("starttls=never")]), {}, None, None, FarEnds())
 
     async def work(self, *, dies_after=None):
         """A worker is started, delivers what is due, and stops; or dies when the relay has taken so many mails."""

@@ -18,6 +18,10 @@ class FarEnds:
         self._metrics = metrics
         self._breakers: dict[str, Breaker] = {}
 
+    def ailing(self) -> set[str]:
+        """Those that have failed again and again, and have not answered since."""
+        return {name for name, breaker in self._breakers.items() if not breaker.is_closed}
+
     def rest_seconds(self, name: str) -> float:
         """For how long a far end is to be left alone; 0 when it may be called."""
         breaker = self._breakers.get(name)

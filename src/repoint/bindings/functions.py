@@ -102,8 +102,7 @@ class Functions:
             FunctionError: the third time; the text is that of the last attempt.
             RestingError: nothing was called.
         """
-        if seconds := self.far_ends.admit(uri):
-            raise RestingError(f"{uri}: failed again and again, and is left alone for {seconds:.0f} seconds more")
+        stop_if_resting(self.far_ends, uri)
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 answer = await self.invoke(uri, payload)
@@ -192,6 +191,16 @@ class Functions:
         client = self._clients.of(store.region_of(binding.arn) or DEFAULT_REGION)
         answer = client.invoke(FunctionName=binding.arn, InvocationType=invocation_type, Payload=body)
         return answer, answer["Payload"].read()
+
+
+def stop_if_resting(far_ends: FarEnds, name: str) -> None:
+    """Call this before a far end is called.
+
+    Raises:
+        RestingError: when it is to be left alone.
+    """
+    if seconds := far_ends.admit(name):
+        raise RestingError(f"{name}: failed again and again, and is left alone for {seconds:.0f} seconds more")
 
 
 async def bound(db: Database, seal: Seal, name: str) -> Binding:

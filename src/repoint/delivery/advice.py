@@ -1,6 +1,6 @@
 """Who is asked before messages are made: campaign hooks first, then recommenders for whom the hooks have left in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from repoint.bindings.functions import Functions
 from repoint.bindings.models import Models
@@ -14,13 +14,8 @@ class Advice:
     """Has functions, webhooks and models advise deliveries."""
 
     def __init__(self, functions: Functions, models: Models, *, endpoints_max: int) -> None:
-        self._functions = functions
         self._asker = Asker(functions, endpoints_max=endpoints_max)
         self._recommending = Recommending(self._asker, models)
-
-    def rest_seconds(self, far_ends: Iterable[str]) -> float:
-        """For how long one of these is to be left alone; 0 when all may be called."""
-        return max((self._functions.far_ends.rest_seconds(name) for name in far_ends), default=0.0)
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Ask for these deliveries; whom it is decided for gets an outcome.

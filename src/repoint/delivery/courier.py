@@ -52,22 +52,31 @@ class Courier:
         await self._send(deliveries)
         await self._record(deliveries)
 
-    async def rest_seconds(self, one: Slice) -> float:
-        """For how long a far end that a called slice needs is to be left alone."""
+    async def far_ends(self, activity_id: str) -> Sequence[str]:
+        """The functions, webhooks and models that an activity's called slices need."""
         await self._db.settle()
-        return self._providers.advice.rest_seconds(await self._planner.far_ends(one.activity_id))
+        return await self._planner.far_ends(activity_id)
 
-    async def prepare_slice(self, one: Slice) -> list[Delivery]:
-        """A slice's messages, ready for the wire."""
+    async def split(self, one: Slice) -> None:
+        """Make called slices of one message each of a slice."""
+
+        async def write(connection: Connection) -> None:
+            found = await messages.read_slices(connection, [one])
+            await slices.split(connection, one, [row.endpoint_id for row, _ in found], self._clock())
+
+        await self._db.atomically(write)
+
+    async def prepare_slices(self, some: Sequence[Slice]) -> list[Delivery]:
+        """The messages of an activity's slices, ready for the wire."""
         async with self._db.connection() as connection:
-            found = await messages.read_slice(connection, one)
-        by_key = {(one.app_id, row.endpoint_id): endpoint for row, endpoint in found if endpoint is not None}
+            found = await messages.read_slices(connection, some)
+        by_key = {(row.app_id, row.endpoint_id): endpoint for row, endpoint in found if endpoint is not None}
         return await self._prepare([row for row, _ in found], by_key)
 
-    async def deliver_slice(self, one: Slice, deliveries: Sequence[Delivery]) -> None:
-        """A prepared slice onto the wire, and the record of it; then it is gone."""
+    async def deliver_slices(self, some: Sequence[Slice], deliveries: Sequence[Delivery]) -> None:
+        """Prepared slices onto the wire, and the record of them; then they are gone."""
         await self._send(deliveries)
-        await self._record(deliveries, one)
+        await self._record(deliveries, some)
 
     async def give_up(self, row: Leased) -> None:
         """A message we have a bug for: recorded as failed, so that it does not come back for ever."""
@@ -135,16 +144,17 @@ class Courier:
     async def _send(self, deliveries: Sequence[Delivery]) -> None:
         await pipeline.send(self._providers, deliveries)
 
-    async def _record(self, deliveries: Sequence[Delivery], one: Slice | None = None) -> None:
+    async def _record(self, deliveries: Sequence[Delivery], some: Sequence[Slice] = ()) -> None:
         """All that is still ours in one transaction, and then in the metrics."""
         now = self._clock()
 
         async def write(connection: Connection) -> Sequence[Delivery]:
-            if one is None:
-                held = await outbox.hold(connection, [delivery.row for delivery in deliveries])
-                ours: Sequence[Delivery] = [delivery for delivery in deliveries if delivery.row.outbox_id in held]
+            if some:
+                held = await slices.remove(connection, some)
+                ours = [delivery for delivery in deliveries if delivery.row.slice_id in held]
             else:
-                ours = deliveries if await slices.remove(connection, one) else ()
+                held = await outbox.hold(connection, [delivery.row for delivery in deliveries])
+                ours = [delivery for delivery in deliveries if delivery.row.outbox_id in held]
             await record(connection, ours, now)
             return ours
 

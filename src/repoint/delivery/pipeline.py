@@ -5,11 +5,12 @@ others is in its plan; everything else it needs has been read before the first s
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from repoint.bindings.far_ends import FarEnds
 from repoint.delivery import campaigning, dkim, payloads, records
 from repoint.delivery.bounces import SUPPRESSED_CODE
 from repoint.delivery.mime import DateLine, HeaderError, header_line, prepare_raw
@@ -35,12 +36,16 @@ from repoint.work.outbox import Leased
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """Who carries what, a channel without a provider of its own goes to the inbox; and who is asked before."""
+    """Who carries what, a channel without a provider of its own goes to the inbox; and who is asked before.
+
+    `far_ends` are the functions, webhooks and models that both of these call.
+    """
 
     email: EmailProvider
     text: Mapping[str, TextProvider]
     custom: CustomProvider
     advice: "Adviser"
+    far_ends: FarEnds
 
     async def close(self) -> None:
         """Close all, each once."""
@@ -77,10 +82,6 @@ class Delivery:
 
 class Adviser(Protocol):
     """Has functions, webhooks and models say what should become of deliveries."""
-
-    def rest_seconds(self, far_ends: Iterable[str]) -> float:
-        """For how long one of these is to be left alone; 0 when all may be called."""
-        ...
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Ask for these; whom it is decided for gets an outcome."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repoint.bindings.functions import FunctionError
+from repoint.bindings.functions import FunctionError, RestingError
 from repoint.bindings.models import Models
 from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Failure, given_id, groups_of
 from repoint.delivery.payloads import Documents, activity_members, endpoint_document, sound
@@ -94,12 +94,12 @@ class Recommending:
         try:
             if await self._models.is_personalize(model):
                 said, failures = await self._models.each(model, number, question.users)
-                answers = Answers(dict(said), {one: Failure(text) for one, text in failures.items()})
+                answers = Answers(dict(said), {one: _failure(error) for one, error in failures.items()})
             else:
                 head = {**question.head, "RecommendationsPerMessage": number}
                 answers = await self._asker.ask(model, head, question.documents)
         except FunctionError as error:
-            return Answers(failures=dict.fromkeys(question.documents, Failure(str(error))))
+            return Answers(failures=dict.fromkeys(question.documents, _failure(error)))
         found = Answers(failures=answers.failures)
         for endpoint_id in question.documents.keys() - answers.failures.keys():
             try:
@@ -107,6 +107,10 @@ class Recommending:
             except AnswerFaultError as error:
                 found.failures[endpoint_id] = Failure(f"{model}: {endpoint_id}: {error}")
         return found
+
+
+def _failure(error: FunctionError) -> Failure:
+    return Failure(str(error), is_resting=isinstance(error, RestingError))
 
 
 def _user_of(recommender: Recommender, delivery: Delivery) -> str | None:

@@ -26,7 +26,8 @@ async def record(connection: Connection, deliveries: Sequence[Delivery], now: da
     sent_at = deliveries[0].now if deliveries else now
     sent = [delivery for delivery in deliveries if _is_plain(delivery)]
     lines: list[bytes] = []
-    for _, group in groupby(sent, key=lambda delivery: id(delivery.plan)):  # a slice has one plan, or a few
+    # A slice has one plan, or a few; slices that share a call may have been tried before.
+    for _, group in groupby(sent, key=lambda delivery: (id(delivery.plan), delivery.row.attempts)):
         alike = list(group)
         lines += specimen.write_lines(alike, now)
         texts = [one.outcome.status_message.replace("\x00", "") for one in alike if one.outcome]

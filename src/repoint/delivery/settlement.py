@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from repoint.delivery import campaigning, records
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.plan import CUSTOM
-from repoint.delivery.provider import DeliveryStatus, Outcome
+from repoint.delivery.provider import DeliveryStatus, Outcome, RestingOutcome
 from repoint.resources.events.store import Event
 from repoint.work.outbox import MAY_BE_SENT, Leased, Settled
 
@@ -19,6 +19,7 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
     """The ledger's entry: final, or a time to try again."""
     assert delivery.outcome is not None
     row, outcome = delivery.row, delivery.outcome
+    is_untried = isinstance(outcome, RestingOutcome)
     retry_at = retry_time(row, outcome, now)
     if outcome.status is DeliveryStatus.SUCCESSFUL:
         state = "SENT"
@@ -38,11 +39,11 @@ def settle(delivery: Delivery, now: datetime) -> Settled:
         state=state,
         status_code=outcome.status_code,
         status_message=outcome.status_message[:1000].replace("\x00", ""),
-        attempts=row.attempts,
+        attempts=row.attempts - is_untried,
         retry_at=retry_at,
         expires_at=row.expires_at,
         is_called=delivery.plan.asks or delivery.plan.channel_type == CUSTOM,
-        is_known=not outcome.is_unknown,
+        is_known=not (outcome.is_unknown or is_untried),
         mail=own_facts(delivery),
     )
 

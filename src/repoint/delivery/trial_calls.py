@@ -59,7 +59,8 @@ async def hook_payload(server: Server, campaign: StoredCampaign, endpoint_ids: S
 
 
 async def _unanswered(server: Server, asked: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    functions, models = Functions(server.db, server.seal, server.clock), Models(server.db, server.seal)
+    functions = Functions(server.db, server.seal, server.clock)
+    models = Models(server.db, server.seal, functions.far_ends)
     try:
         found = await asyncio.gather(*(_fault(functions, models, uri, head) for uri, head in asked.items()))
     finally:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -58,7 +58,7 @@ class Worker:
         self._in_flight = 0
         self._room = asyncio.Event()
         self._wire = asyncio.Semaphore(SLICES_MAX)
-        self._calls = Turns(CALLS_MAX, of_activity_max=settings.campaign_calls_max)
+        self._calls = Turns(CALLS_MAX, of_far_end_max=settings.campaign_calls_max, far_ends=providers.far_ends)
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
@@ -118,8 +118,8 @@ class Worker:
         one = await slices.claim(self._db, self._server.clock(), lease_seconds=lease, draw=draw)
         if one is None:
             return False
-        keeping = asyncio.create_task(self._keep(lambda: self._extend_slice(one)))
-        deliveries = await self._guarded(one, self._courier.prepare_slice(one))
+        keeping = asyncio.create_task(self._keep(lambda: self._extend_slices([one])))
+        deliveries = await self._guarded([one], self._courier.prepare_slices([one]))
         if deliveries is None:
             keeping.cancel()
             return True
@@ -128,44 +128,44 @@ class Worker:
         return True
 
     async def _next_called(self) -> bool:
-        """Claim a slice of an activity whose far end has room, and start on it."""
+        """Claim a slice whose far ends have room, and start on it, together with what can share its call."""
         await self._calls.room()
-        lease, calls = self._settings.lease_seconds, self._calls
+        lease, calls, now = self._settings.lease_seconds, self._calls, self._server.clock()
         one = await slices.claim_called(
-            self._db,
-            self._server.clock(),
-            lease_seconds=lease,
-            busy=calls.running,
-            calls_max=calls.share,
-            resting=calls.resting(),
+            self._db, now, lease_seconds=lease, busy=calls.running, full=calls.full(), resting=calls.resting()
         )
-        if one is not None:
-            self._begin(calls.take(one.activity_id, self._deliver_called(one)), 0)
-        return one is not None
+        if one is None:
+            return False
+        calls.meet(one.activity_id, await self._courier.far_ends(one.activity_id))
+        is_late = one.expires_at <= now
+        seconds = 0.0 if is_late else calls.rest_seconds(one.activity_id)
+        if seconds or one.activity_id in calls.full():
+            await slices.put_back(self._db, one, now + timedelta(seconds=seconds))
+        elif one.messages > 1 and not is_late and calls.is_trial(one.activity_id):
+            await self._guarded([one], self._courier.split(one))
+        else:
+            self._begin(calls.take(one.activity_id, self._deliver_called(await self._with_more(one))), 0)
+        return True
+
+    async def _with_more(self, one: Slice) -> list[Slice]:
+        """A slice and those that can share its call; nobody shares a trial."""
+        if one.messages > 1 or self._calls.is_trial(one.activity_id):
+            return [one]
+        lease, limit = self._settings.lease_seconds, self._settings.campaign_call_endpoints_max - 1
+        return [one, *await slices.claim_more(self._db, one, self._server.clock(), lease_seconds=lease, limit=limit)]
 
     async def _next_called_due(self, db: Database) -> datetime | None:
-        return await slices.next_called_due(db, resting=self._calls.full())
+        return await slices.next_called_due(db, but_of=[*self._calls.full(), *self._calls.resting()])
 
-    async def _deliver_called(self, one: Slice) -> None:
-        """A slice from reading to record, while others wait for their far ends."""
-        keeping = asyncio.create_task(self._keep(lambda: self._extend_slice(one)))
+    async def _deliver_called(self, some: Sequence[Slice]) -> None:
+        """Slices from reading to record, while others wait for their far ends."""
+        keeping = asyncio.create_task(self._keep(lambda: self._extend_slices(some)))
         try:
-            if await self._guarded(one, self._put_back(one)):
-                return
-            deliveries = await self._guarded(one, self._courier.prepare_slice(one))
+            deliveries = await self._guarded(some, self._courier.prepare_slices(some))
             if deliveries is not None:
-                await self._guarded(one, self._courier.deliver_slice(one, deliveries), is_begun=True)
+                await self._guarded(some, self._courier.deliver_slices(some, deliveries), is_begun=True)
         finally:
             keeping.cancel()
-
-    async def _put_back(self, one: Slice) -> bool:
-        """Leave a slice until its far end is to be called again, unless that is past its deadline."""
-        now, seconds = self._server.clock(), await self._courier.rest_seconds(one)
-        if not seconds or one.expires_at <= now:
-            return False
-        self._calls.rest(one.activity_id, seconds)
-        await slices.put_back(self._db, one, min(one.expires_at, now + timedelta(seconds=seconds)))
-        return True
 
     def _begin(self, work: "Coroutine[Any, Any, None]", count: int) -> None:
         task = asyncio.create_task(work)
@@ -246,22 +246,24 @@ class Worker:
     async def _deliver_slice(self, one: Slice, deliveries: list[Delivery], keeping: "asyncio.Task[None]") -> None:
         try:
             with self._metrics.delivery_seconds.time():
-                await self._guarded(one, self._courier.deliver_slice(one, deliveries), is_begun=True)
+                await self._guarded([one], self._courier.deliver_slices([one], deliveries), is_begun=True)
         finally:
             keeping.cancel()
             self._wire.release()
 
-    async def _guarded(self, one: Slice, work: "Awaitable[Result]", *, is_begun: bool = False) -> "Result | None":
-        """Work on a slice; when it fails as a whole, its messages go to the outbox, to be delivered one by one."""
+    async def _guarded(
+        self, some: Sequence[Slice], work: "Awaitable[Result]", *, is_begun: bool = False
+    ) -> "Result | None":
+        """Work on slices; when it fails as a whole, their messages go to the outbox, to be delivered one by one."""
         try:
             return await work
         except (DatabaseUnavailableError, psycopg.OperationalError) as error:
-            logger.warning("slice %s is left to its lease: %s", one.slice_id, error)
+            logger.warning("a slice of %s is left to its lease: %s", some[0].activity_id, error)
         except Exception:
-            logger.exception("slice %s failed", one.slice_id)
+            logger.exception("a slice of %s failed", some[0].activity_id)
             with contextlib.suppress(DatabaseUnavailableError, psycopg.Error):
                 now = self._server.clock()
-                await self._db.atomically(lambda connection: slices.scatter(connection, one, now, is_begun=is_begun))
+                await self._db.atomically(lambda connection: slices.scatter(connection, some, now, is_begun=is_begun))
                 self._wake_up()
         return None
 
@@ -279,8 +281,8 @@ class Worker:
         finally:
             task.cancel()
 
-    async def _extend_slice(self, one: Slice) -> None:
-        await slices.extend(self._db, one, self._server.clock(), lease_seconds=self._settings.lease_seconds)
+    async def _extend_slices(self, some: Sequence[Slice]) -> None:
+        await slices.extend(self._db, some, self._server.clock(), lease_seconds=self._settings.lease_seconds)
 
     async def _keep(self, extend: Callable[[], Awaitable[None]]) -> None:
         """Extend a lease again and again, well before it runs out."""

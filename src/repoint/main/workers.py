@@ -135,9 +135,9 @@ async def joined_providers(settings: Settings, server: Server, functions: Functi
         email = EmailRouter(settings.ses_identity, SesProvider(is_reporting=bool(settings.ses_topic_arn)), email)
     text = InboxTextProvider(server.db, server.clock)
     custom = CalledProvider(functions, endpoints_max=settings.campaign_call_endpoints_max)
-    models = Models(server.db, server.seal)
+    models = Models(server.db, server.seal, functions.far_ends)
     advice = Advice(functions, models, endpoints_max=settings.campaign_call_endpoints_max)
-    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text), custom, advice)
+    providers = Providers(email, dict.fromkeys(TEXT_CHANNELS, text), custom, advice, functions.far_ends)
     try:
         yield providers
     finally:

@@ -18,7 +18,7 @@ MAY_BE_SENT = "May have been sent: a worker died, or a connection broke, while i
 
 @dataclass(slots=True)
 class Leased:
-    """A message that is ours for a while: a row of the outbox, or one of a slice's (which has no outbox_id)."""
+    """A message that is ours for a while: a row of the outbox, or one of a slice's; the other's id is None."""
 
     outbox_id: int | None
     app_id: str
@@ -30,6 +30,7 @@ class Leased:
     personal: dict[str, Any]
     attempts: int
     expires_at: datetime
+    slice_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Settled:
     retry_at: datetime | None
     expires_at: datetime
     is_called: bool = False  # a function has to be asked again before another try
-    is_known: bool = True  # whether the far end has it; False when it was given it whole, and did not answer
+    is_known: bool = True  # False when the far end was given it whole and did not answer, or was not tried
     mail: dict[str, Any] | None = None  # what an email had of its own, for the events still to come
 
 

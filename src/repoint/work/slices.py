@@ -5,7 +5,8 @@ outcomes. Messages to be tried again move to the outbox, each on its own. A work
 of the lease; whoever takes it then finds in the ledger which messages are still to be sent.
 
 Slices whose messages a function or webhook delivers are called: they are as small as one call, many are worked on at
-once, and activities take turns at them.
+once, and activities take turns at them. Those of a single message, which events trigger, share a call with others of
+their activity that are due at the same moment: they are leased, worked on and removed together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ class Slice:
     activity_id: str
     first_endpoint_id: str
     last_endpoint_id: str
+    messages: int
     attempts: int
     expires_at: datetime
 
@@ -51,14 +53,14 @@ CLAIM: Final = """
             ORDER BY due_at, slice_id LIMIT 1 FOR UPDATE SKIP LOCKED
         ) AS first
         {turn} LIMIT 1)
-    RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, attempts, expires_at
+    RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, attempts, expires_at
 """
 CLAIM_FOR_THE_WIRE: Final = CLAIM.format(
     lane="NOT is_called", turn="ORDER BY hashtextextended(waiting.activity_id, %(draw)s)"
 )
 CLAIM_CALLED: Final = CLAIM.format(
     lane="is_called",
-    turn="""WHERE coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0) < %(calls_max)s
+    turn="""WHERE waiting.activity_id <> ALL (%(full)s::text[])
               AND (waiting.activity_id <> ALL (%(resting)s::text[]) OR first.expires_at <= %(now)s)
             ORDER BY coalesce((%(busy)s::jsonb ->> waiting.activity_id)::int, 0), first.due_at""",
 )
@@ -82,13 +84,13 @@ async def claim_called(
     *,
     lease_seconds: float,
     busy: Mapping[str, int],
-    calls_max: int,
+    full: Sequence[str],
     resting: Sequence[str],
 ) -> Slice | None:
     """Lease a called slice, of the activity with the fewest calls at the moment; `busy` has how many each has.
 
-    One with `calls_max` waits, so that a far end that hangs holds up its own activity alone; of those `resting`, only
-    what is past its deadline is taken, to be given up.
+    Those that are `full` wait, so that a far end that hangs holds up nobody but its own callers; of those `resting`,
+    only what is past its deadline is taken, to be given up.
     """
     row = await db.fetch_one(
         CLAIM_CALLED,
@@ -96,48 +98,92 @@ async def claim_called(
             "until": now + timedelta(seconds=lease_seconds),
             "now": now,
             "busy": msgspec.json.encode(busy).decode(),
-            "calls_max": calls_max,
+            "full": list(full),
             "resting": list(resting),
         },
     )
     return Slice(*row) if row else None
 
 
-async def extend(db: Database, one: Slice, now: datetime, *, lease_seconds: float) -> None:
-    """Keep a lease that is still being worked on, if nobody else has taken the slice since."""
+async def claim_more(db: Database, one: Slice, now: datetime, *, lease_seconds: float, limit: int) -> list[Slice]:
+    """Lease more called slices of a single message that can share a call with one that was just claimed."""
+    rows = await db.fetch_all(
+        """UPDATE outbox_slice SET due_at = %s, attempts = attempts + 1
+           WHERE slice_id IN (
+               SELECT slice_id FROM outbox_slice
+               WHERE is_called AND activity_id = %s AND messages = 1 AND due_at <= %s
+               ORDER BY due_at, slice_id LIMIT %s FOR UPDATE SKIP LOCKED)
+           RETURNING slice_id, app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, attempts, expires_at
+        """,
+        [now + timedelta(seconds=lease_seconds), one.activity_id, now, limit],
+    )
+    return [Slice(*row) for row in rows]
+
+
+async def extend(db: Database, some: Sequence[Slice], now: datetime, *, lease_seconds: float) -> None:
+    """Keep leases that are still being worked on, of slices that nobody else has taken since."""
     await db.execute(
-        "UPDATE outbox_slice SET due_at = %s WHERE slice_id = %s AND attempts = %s",
-        [now + timedelta(seconds=lease_seconds), one.slice_id, one.attempts],
+        """UPDATE outbox_slice SET due_at = %s
+           FROM unnest(%s::bigint[], %s::int[]) AS leased (slice_id, attempts)
+           WHERE outbox_slice.slice_id = leased.slice_id AND outbox_slice.attempts = leased.attempts""",
+        [now + timedelta(seconds=lease_seconds), *_leases(some)],
     )
 
 
 async def put_back(db: Database, one: Slice, due_at: datetime) -> None:
-    """Leave a slice for later as if it had not been taken."""
+    """Leave a slice for later, but not past its deadline, as if it had not been taken."""
     await db.execute(
-        "UPDATE outbox_slice SET due_at = %s, attempts = attempts - 1 WHERE slice_id = %s AND attempts = %s",
+        """UPDATE outbox_slice SET due_at = least(%s, expires_at), attempts = attempts - 1
+           WHERE slice_id = %s AND attempts = %s""",
         [due_at, one.slice_id, one.attempts],
     )
 
 
-async def remove(connection: Connection, one: Slice) -> bool:
-    """The slice is done with, in the transaction that says what became of its messages.
+async def split(connection: Connection, one: Slice, endpoint_ids: Sequence[str], now: datetime) -> None:
+    """A called slice becomes one for each message that is left of it, as if it had not been taken."""
+    if await remove(connection, [one]):
+        await connection.execute(
+            """INSERT INTO outbox_slice (app_id, activity_id, first_endpoint_id, last_endpoint_id, messages, attempts,
+                   due_at, expires_at, is_called)
+               SELECT %s, %s, endpoint_id, endpoint_id, 1, %s, %s, %s, true FROM unnest(%s::text[]) AS endpoint_id""",
+            [one.app_id, one.activity_id, one.attempts - 1, now, one.expires_at, list(endpoint_ids)],
+        )
 
-    False when it is not ours any more: its lease ran out and somebody else has taken it, or this very transaction has
-    committed before and the answer was lost. Then there is nothing to say.
+
+async def remove(connection: Connection, some: Sequence[Slice]) -> set[int]:
+    """These slices are done with, in the transaction that says what became of their messages; returns which.
+
+    One is not among them when it is not ours any more: its lease ran out and somebody else has taken it, or this very
+    transaction has committed before and the answer was lost. Then there is nothing to say.
     """
     cursor = await connection.execute(
-        "DELETE FROM outbox_slice WHERE slice_id = %s AND attempts = %s", [one.slice_id, one.attempts]
+        """DELETE FROM outbox_slice
+           USING unnest(%s::bigint[], %s::int[]) AS leased (slice_id, attempts)
+           WHERE outbox_slice.slice_id = leased.slice_id AND outbox_slice.attempts = leased.attempts
+           RETURNING outbox_slice.slice_id""",
+        _leases(some),
     )
-    return cursor.rowcount > 0
+    return {slice_id for (slice_id,) in await cursor.fetchall()}
 
 
-async def scatter(connection: Connection, one: Slice, now: datetime, *, is_begun: bool = False) -> None:
-    """Put what is left of a slice into the outbox, message by message: one of them spoils the others.
+def _leases(some: Sequence[Slice]) -> list[list[int]]:
+    """What a statement knows leases by: a slice and how often it was taken."""
+    return [[one.slice_id for one in some], [one.attempts for one in some]]
+
+
+async def scatter(connection: Connection, some: Sequence[Slice], now: datetime, *, is_begun: bool = False) -> None:
+    """Put what is left of slices into the outbox, message by message: one of them spoils the others.
 
     It counts as an attempt if some may have been on the wire.
     """
-    if not await remove(connection, one):
-        return
+    held = await remove(connection, some)
+    for one in some:
+        if one.slice_id in held:
+            await _post(connection, one, now, attempts=one.attempts if is_begun else one.attempts - 1)
+
+
+async def _post(connection: Connection, one: Slice, now: datetime, *, attempts: int) -> None:
+    """What is left of a slice, into the outbox."""
     await connection.execute(
         """INSERT INTO outbox (app_id, activity_id, endpoint_id, message_id, channel_type, address, personal, attempts,
                due_at, expires_at)
@@ -145,15 +191,7 @@ async def scatter(connection: Connection, one: Slice, now: datetime, *, is_begun
                %s::smallint, %s, %s
            FROM message
            WHERE app_id = %s AND activity_id = %s AND endpoint_id BETWEEN %s AND %s AND state = 'ACCEPTED'""",
-        [
-            one.attempts if is_begun else one.attempts - 1,
-            now,
-            one.expires_at,
-            one.app_id,
-            one.activity_id,
-            one.first_endpoint_id,
-            one.last_endpoint_id,
-        ],
+        [attempts, now, one.expires_at, one.app_id, one.activity_id, one.first_endpoint_id, one.last_endpoint_id],
     )
 
 
@@ -163,9 +201,9 @@ async def next_due(db: Database) -> datetime | None:
     return row[0] if row else None
 
 
-async def next_called_due(db: Database, *, resting: Sequence[str]) -> datetime | None:
-    """When the next called slice is due, of activities that are not `resting`; None when none is waiting."""
+async def next_called_due(db: Database, *, but_of: Sequence[str]) -> datetime | None:
+    """When the next called slice is due, but of some activities; None when none is waiting."""
     row = await db.fetch_one(
-        "SELECT min(due_at) FROM outbox_slice WHERE is_called AND activity_id <> ALL (%s::text[])", [list(resting)]
+        "SELECT min(due_at) FROM outbox_slice WHERE is_called AND activity_id <> ALL (%s::text[])", [list(but_of)]
     )
     return row[0] if row else None

@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from repoint.db import Connection, DatabaseUnavailableError
 from repoint.resources.endpoints.store import Endpoint
@@ -128,33 +129,46 @@ def id_prefix(now: datetime) -> str:
     return f"{int(now.timestamp()):08x}{secrets.token_hex(10)}"
 
 
-async def read_slice(connection: Connection, one: Slice) -> list[tuple[Leased, Endpoint | None]]:
-    """A slice's messages that are still to be sent, each with its endpoint as it is now.
+READ: Final = """
+    SELECT m.endpoint_id, m.message_id, m.channel_type, m.address,
+           e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out, e.cohort_id, e.created_at,
+           e.effective_at, e.request_id, e.user_id,
+           concat('[', e.attributes, ',', e.metrics, ',', e.demographic, ',', e.location, ',', e.user_attributes, ']')
+    FROM message m LEFT JOIN endpoint e ON e.app_id = m.app_id AND e.endpoint_id = m.endpoint_id
+    WHERE m.app_id = %s AND m.activity_id = %s AND m.endpoint_id {which} AND m.state = 'ACCEPTED'
+    ORDER BY m.endpoint_id
+"""
+READ_RANGE: Final = READ.format(which="BETWEEN %s AND %s")
+READ_SINGLE: Final = READ.format(which="= ANY (%s::text[])")
+
+
+async def read_slices(connection: Connection, some: Sequence[Slice]) -> list[tuple[Leased, Endpoint | None]]:
+    """The messages of a slice, or of an activity's slices of one each, that are still to be sent; and their endpoints.
 
     Raises:
-        DatabaseUnavailableError: when not all of the slice is to be seen yet; see `_all_there`.
+        DatabaseUnavailableError: when not all of a slice is to be seen yet; see `_all_there`.
     """
-    if connection.is_cluster and not await _all_there(connection, one):
+    if connection.is_cluster and not all([await _all_there(connection, one) for one in some]):
         raise DatabaseUnavailableError("a node of the cluster has not committed all of the slice yet")
-    cursor = await connection.execute(
-        """SELECT m.endpoint_id, m.message_id, m.channel_type, m.address,
-                  e.given_id, e.channel_type, e.address, e.is_active, e.is_opted_out, e.cohort_id, e.created_at,
-                  e.effective_at, e.request_id, e.user_id,
-                  concat('[', e.attributes, ',', e.metrics, ',', e.demographic, ',', e.location, ',',
-                      e.user_attributes, ']')
-           FROM message m LEFT JOIN endpoint e ON e.app_id = m.app_id AND e.endpoint_id = m.endpoint_id
-           WHERE m.app_id = %s AND m.activity_id = %s AND m.endpoint_id BETWEEN %s AND %s AND m.state = 'ACCEPTED'
-           ORDER BY m.endpoint_id""",
-        [one.app_id, one.activity_id, one.first_endpoint_id, one.last_endpoint_id],
-    )
-    app_id, activity_id, attempts, expires_at = one.app_id, one.activity_id, one.attempts, one.expires_at
+    first, by_endpoint = some[0], {one.first_endpoint_id: one for one in some}
+    ids = [first.app_id, first.activity_id]
+    if len(some) == 1:
+        cursor = await connection.execute(READ_RANGE, [*ids, first.first_endpoint_id, first.last_endpoint_id])
+    else:
+        cursor = await connection.execute(READ_SINGLE, [*ids, list(by_endpoint)])
     return [
         (
-            Leased(None, app_id, activity_id, row[0], row[1], row[2], row[3], FROM_ENDPOINT, attempts, expires_at),
-            Endpoint(app_id, row[0], *row[4:-1], *msgspec.json.decode(row[-1])) if row[4] is not None else None,
+            _leased(row, by_endpoint.get(row[0], first)),
+            Endpoint(first.app_id, row[0], *row[4:-1], *msgspec.json.decode(row[-1])) if row[4] is not None else None,
         )
         for row in await cursor.fetchall()
     ]
+
+
+def _leased(row: TupleRow, one: Slice) -> Leased:
+    """A message of a slice."""
+    ids = (one.app_id, one.activity_id)
+    return Leased(None, *ids, row[0], row[1], row[2], row[3], FROM_ENDPOINT, one.attempts, one.expires_at, one.slice_id)
 
 
 async def _all_there(connection: Connection, one: Slice) -> bool:
