@@ -108,6 +108,7 @@ async def _purge_apps(connection: Connection) -> None:
                SELECT app_id, segment_id FROM segment_user WHERE app_id = %s ON CONFLICT DO NOTHING""",
             [app_id, app_id],
         )
+        await connection.execute("DELETE FROM user_update WHERE app_id = %s", [app_id])
         await connection.execute("DELETE FROM app_purge WHERE app_id = %s", [app_id])
         logger.info("purged application %s", app_id)
 

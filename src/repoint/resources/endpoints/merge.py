@@ -10,16 +10,24 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from repoint.db import Connection
-from repoint.resources.endpoints.order import EndpointUpdate, locked_rounds, rounds_of
-from repoint.resources.endpoints.write import ENDPOINT_BYTES_MAX, ENDPOINTS_PER_USER_MAX, Companion, Merged, write
+from repoint.resources.endpoints.meanwhile import note
+from repoint.resources.endpoints.order import EndpointUpdate, locked_turn, rounds_of
+from repoint.resources.endpoints.write import (
+    ENDPOINT_BYTES_MAX,
+    ENDPOINTS_PER_USER_MAX,
+    PUSH_TYPES,
+    Companion,
+    Merged,
+    write,
+)
 from repoint.wire.exceptions import BadRequestException
 
 ROUNDS_MAX = 400
+TOGETHER_MAX = 500
 PROBLEMS = {
     "channel": "Missing ChannelType: a new endpoint with an Address needs one",
     "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
 }
-PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
 
 
 async def merge_endpoints(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
@@ -46,22 +54,36 @@ async def merge_with(
 
     What touches only itself is one statement, which commits by itself. What must look at other endpoints, or change
     them (another holder of the address, the user's others), is left out of it and done in a transaction, under locks.
+    So many at once, that PostgreSQL has room for their users' locks.
 
     `report(position, problem)` is told of each update once it has been committed, or refused for good: a repeated batch
     can leave it out.
     """
+    for begin in range(0, len(updates), TOGETHER_MAX):
+        positions = range(begin, min(begin + TOGETHER_MAX, len(updates)))
+        await _merge_some(connection, updates, positions, companion, report)
+
+
+async def _merge_some(
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: Sequence[int],
+    companion: Companion | None,
+    report: Callable[[int, Exception | None], None],
+) -> None:
     results: list[Exception | None] = [None] * len(updates)
-    first = (await rounds_of(connection, updates))[0]
-    merged = await _write(connection, updates, first, companion, is_alone=True)
-    settled = {one.position for one in merged if _is_settled(one, results)}
-    for position in sorted(settled):
-        report(position, results[position])
-    left = [position for position in range(len(updates)) if position not in settled]
+    settled: set[int] = set()
+    if not connection.is_cluster:  # whose functions cannot look at what lies on other nodes
+        first = (await rounds_of(connection, updates, positions))[0]
+        merged = await _write(connection, updates, first, companion, is_alone=True)
+        settled = {one.position for one in merged if _is_settled(one, results)}
+        for position in sorted(settled):
+            report(position, results[position])
+    left = [position for position in positions if position not in settled]
     if not left:
         return
     async with connection.transaction():
-        rounds = await locked_rounds(connection, updates, left)
-        await _merge_rounds(connection, updates, rounds, results, companion)
+        await _merge_locked(connection, updates, left, results, companion)
     for position in left:
         report(position, results[position])
 
@@ -69,15 +91,28 @@ async def merge_with(
 async def merge_in_transaction(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
     """Merge one caller's updates, in order, within the caller's transaction; results as `merge_endpoints`."""
     results: list[Exception | None] = [None] * len(updates)
-    await _merge_rounds(connection, updates, await locked_rounds(connection, updates, range(len(updates))), results)
+    await _merge_locked(connection, updates, range(len(updates)), results)
     return results
 
 
 async def merge_unlocked(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
-    """As `merge_in_transaction`, for a caller with more users than there can be locks, who holds one lock on all."""
+    """As `merge_in_transaction`, for an import, whose users are too many for locks and are looked at again later."""
     results: list[Exception | None] = [None] * len(updates)
-    await _merge_rounds(connection, updates, await rounds_of(connection, updates), results)
+    rounds = await rounds_of(connection, updates, range(len(updates)))
+    await _merge_rounds(connection, updates, rounds, results)
     return results
+
+
+async def _merge_locked(
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: Sequence[int],
+    results: list[Exception | None],
+    companion: Companion | None = None,
+) -> None:
+    turn = await locked_turn(connection, updates, positions)
+    await _merge_rounds(connection, updates, turn.rounds, results, companion)
+    await note(connection, turn, [position for position in positions if results[position] is None])
 
 
 async def _merge_rounds(

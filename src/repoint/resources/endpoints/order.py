@@ -1,6 +1,5 @@
 """Updates of endpoints, and the order in which they are merged: what touches the same waits, under the users' locks."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,27 +46,40 @@ class EndpointUpdate:
         return keys
 
 
-async def rounds_of(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[list[int]]:
-    """The positions of these updates in sets, merged one after the other; nothing is locked."""
-    positions = range(len(updates))
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The updates of a transaction whose users are locked: in which rounds, by position, they are merged.
+
+    `owners` are the users they are about; `importing` those of their applications that have an import under way.
+    """
+
+    updates: Sequence[EndpointUpdate]
+    rounds: list[list[int]]
+    owners: list[str | None]
+    importing: frozenset[str]
+
+
+async def rounds_of(
+    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int]
+) -> list[list[int]]:
+    """The positions of some updates in sets, merged one after the other; nothing is locked."""
     return split(updates, positions, await _owners(connection, updates, positions))
 
 
-async def locked_rounds(
-    connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int]
-) -> list[list[int]]:
-    """The rounds of some updates, their users locked until the transaction ends.
+async def locked_turn(connection: Connection, updates: Sequence[EndpointUpdate], positions: Sequence[int]) -> Turn:
+    """The turn of some updates, their users locked until the transaction ends.
 
     One at a time may change who belongs to a user, or what is known of them; so whose an endpoint is, is asked again
     under the lock.
     """
     locked: set[tuple[str, str]] = set()
+    importing: frozenset[str] = frozenset()
     for _ in range(ATTEMPTS_MAX):
         owners = await _owners(connection, updates, positions)
         users = {(updates[n].app_id, owner) for n in positions if (owner := owners[n]) is not None}
-        await _lock(connection, users - locked)
+        importing |= await lock_users(connection, users - locked)
         if users <= locked or not any(updates[n].names_no_owner for n in positions):
-            return split(updates, positions, owners)
+            return Turn(updates, split(updates, positions, owners), owners, importing)
         locked |= users
     raise AssertionError("endpoints keep changing their users")
 
@@ -90,13 +102,17 @@ async def _owners(
     return owners
 
 
-async def _lock(connection: Connection, users: Iterable[tuple[str, str]]) -> None:
-    locks = sorted(
-        int.from_bytes(hashlib.blake2b(f"{app_id}/{user_id}".encode(), digest_size=8).digest(), signed=True)
-        for app_id, user_id in users
+async def lock_users(connection: Connection, users: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Lock users until the transaction ends; returns those of their applications that have an import under way."""
+    pairs = list(users)
+    if not pairs:
+        return frozenset()
+    cursor = await connection.execute(
+        "SELECT lock_users(%s, %s)", [[app_id for app_id, _ in pairs], [user_id for _, user_id in pairs]]
     )
-    if locks:
-        await connection.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [locks])
+    row = await cursor.fetchone()
+    assert row is not None
+    return frozenset(row[0])
 
 
 def split(updates: Sequence[EndpointUpdate], positions: Sequence[int], owners: Sequence[str | None]) -> list[list[int]]:

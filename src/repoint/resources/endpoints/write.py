@@ -16,6 +16,7 @@ from repoint.db import Connection
 
 ENDPOINTS_PER_USER_MAX = 15
 ENDPOINT_BYTES_MAX = 15 * 1024
+PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +78,23 @@ CHECKED = sql.SQL(
                  WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{{}}')
                  ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{{}}') || i.user_attributes)
             END AS user_attributes,
+            i.user_id IS NOT NULL AND i.user_id IS DISTINCT FROM e.user_id AS joins_user,
             coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
                 e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
                 OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
             ) AS takes_address,
             i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
-            family.endpoints > 0 AS joins_others,
             CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
                  THEN 'channel'
                  WHEN family.endpoints >= %(endpoints_max)s THEN 'user' END AS problem
         FROM item i LEFT JOIN {endpoint} e USING (app_id, endpoint_id)
-        CROSS JOIN LATERAL (  -- whom a user's new endpoint joins; nobody, where it has been theirs before
-            SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
-            FROM {endpoint} u
-            WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
-        ) family
+        CROSS JOIN {family}
     ), reaching AS MATERIALIZED (
         SELECT m.*,
             m.takes_address AND EXISTS (
                 SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.address = m.address
                   AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
-            m.changes_user AND EXISTS (
-                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
-                  AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes) AS reaches_user
+            {reaches_user} AS reaches_user
         FROM merged m
     ), checked AS (
         SELECT r.*, CASE
@@ -107,10 +102,29 @@ CHECKED = sql.SQL(
             WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
                 + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
                 + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > %(bytes_max)s THEN 'size'
-            WHEN %(is_alone)s AND (r.reaches_address OR r.reaches_user OR r.joins_others) THEN 'reach' END AS stop
+            WHEN {is_alone} AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
         FROM reaching r
     )
     """
+)
+# Whom a user's new endpoint joins (nobody, where it has been theirs before), and whether others must be told.
+FAMILY = sql.SQL(
+    """LATERAL (
+            SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
+            FROM {endpoint} u
+            WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
+        ) family"""
+)
+REACHES_USER = sql.SQL(
+    """m.changes_user AND EXISTS (
+                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
+                  AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes)"""
+)
+# The same for who writes alone: nobody may be joined or told, and that is asked under the user's lock.
+NO_FAMILY = sql.SQL("(SELECT 0 AS endpoints, NULL::jsonb AS attributes) family")
+IS_NOT_ALONE = sql.SQL(
+    """(m.joins_user OR m.changes_user)
+                AND NOT may_write_alone(m.app_id, m.user_id, m.endpoint_id, m.joins_user, m.user_attributes)"""
 )
 WRITTEN = sql.SQL(
     """
@@ -133,16 +147,27 @@ WRITTEN = sql.SQL(
     RETURNING app_id, endpoint_id
     """
 )
-KEPT = sql.SQL("CREATE TEMP TABLE checked ON COMMIT DROP AS WITH {checked} SELECT * FROM checked").format(
-    checked=CHECKED.format(endpoint=sql.Identifier("near_endpoint"))
-)
-
-
 NOTHING: Final = "SELECT"
 
 
+def _checked(endpoint: str, *, is_alone: bool = False) -> sql.Composed:
+    """What becomes of each item; `endpoint` is the table with all endpoints that matter."""
+    table = sql.Identifier(endpoint)
+    return CHECKED.format(
+        endpoint=table,
+        is_alone=sql.Literal(is_alone),
+        family=NO_FAMILY if is_alone else FAMILY.format(endpoint=table),
+        reaches_user=IS_NOT_ALONE if is_alone else REACHES_USER.format(endpoint=table),
+    )
+
+
+KEPT = sql.SQL("CREATE TEMP TABLE checked ON COMMIT DROP AS WITH {checked} SELECT * FROM checked").format(
+    checked=_checked("near_endpoint")
+)
+
+
 @functools.cache
-def _at_once(companion: LiteralString) -> bytes:
+def _at_once(companion: LiteralString, *, is_alone: bool) -> bytes:
     """The merge, and what goes with it, as one statement."""
     return (
         sql.SQL(
@@ -156,9 +181,7 @@ def _at_once(companion: LiteralString) -> bytes:
     FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
     """
         )
-        .format(
-            checked=CHECKED.format(endpoint=sql.Identifier("endpoint")), written=WRITTEN, companion=sql.SQL(companion)
-        )
+        .format(checked=_checked("endpoint", is_alone=is_alone), written=WRITTEN, companion=sql.SQL(companion))
         .as_bytes()
     )
 
@@ -166,8 +189,9 @@ def _at_once(companion: LiteralString) -> bytes:
 async def write(
     connection: Connection, items: Sequence[Mapping[str, Any]], companion: Companion | None, *, is_alone: bool
 ) -> list[Merged]:
-    """Write what can be written; with `is_alone`, only what needs no other endpoint changed.
+    """Write what can be written; with `is_alone`, only what needs no other endpoint changed, and locks its users.
 
+    Without, and on a cluster, the caller has locked them.
     The items are updates with their positions ("n"), no two of the same endpoint. What another process changes at the
     same moment is not written, and has no problem.
     """
@@ -175,14 +199,13 @@ async def write(
         "items": msgspec.json.encode(items).decode(),
         "endpoints_max": ENDPOINTS_PER_USER_MAX,
         "bytes_max": ENDPOINT_BYTES_MAX,
-        "is_alone": is_alone,
     }
     statement: LiteralString = NOTHING
     if companion is not None:
         statement, given["companion"] = companion.statement, companion.parameter([item["n"] for item in items])
     if connection.is_cluster:
         return await _write_in_steps(connection, items, statement, given)
-    cursor = await connection.execute(_at_once(statement), given)
+    cursor = await connection.execute(_at_once(statement, is_alone=is_alone), given)
     return [Merged(*row) for row in await cursor.fetchall()]
 
 

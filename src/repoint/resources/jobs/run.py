@@ -16,6 +16,7 @@ from repoint.db import Connection, DatabaseUnavailableError
 from repoint.db.bulk import BulkDatabase
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
+from repoint.resources.endpoints import meanwhile
 from repoint.resources.jobs import members, store
 from repoint.resources.jobs.csv_rows import CsvTable, read_header
 from repoint.resources.jobs.export import export
@@ -73,6 +74,7 @@ class Runner:
             return
         await store.set_status(self.server.db, job_id, "PREPARING_FOR_INITIALIZATION", of=["CREATED"])
         await store.set_status(self.server.db, job_id, "INITIALIZING", of=BEGINNING)
+        await meanwhile.wait_for_writers(self.server.db, job.app_id)  # from here on, they know of this import
         try:
             place = parse_url(job.definition["S3Url"])
             pieces = await plan_pieces(self.storage, place, job.definition["Format"], job_id)
@@ -172,23 +174,30 @@ class Runner:
         await self.server.db.atomically(settle)
 
     async def finish_import(self, job_id: str) -> None:
-        """Make the segment, start the campaign that waits for it, and say how the import ended: one transaction."""
+        """Settle what requests have written meanwhile, then end."""
         job = await store.get(self.server.db, job_id)
-        if job is None or job.completed_at is not None:
+        if job is None:
             return
-        pieces = await store.pieces_of(self.server.db, [job_id])
+        if job.completed_at is None:
+            await meanwhile.settle_users(self.server.db, job.app_id)
+            await self._finish(job)
+        await meanwhile.forget(self.server.db, job.app_id)
+
+    async def _finish(self, job: store.Job) -> None:
+        """Make the segment, start the campaign that waits for it, and say how the import ended: one transaction."""
+        pieces = await store.pieces_of(self.server.db, [job.job_id])
         if any(piece.status == "FAILED" for piece in pieces):
-            await self._fail(job_id, None)
+            await self._fail(job.job_id, None)
             return
-        await store.set_status(self.server.db, job_id, "COMPLETING", of=["PROCESSING"])
+        await store.set_status(self.server.db, job.job_id, "COMPLETING", of=["PROCESSING"])
         try:
             async with self.server.db.settings_change() as connection:
-                if await store.complete(connection, job_id, "COMPLETED", self.server.clock()) and job.segment_id:
+                if await store.complete(connection, job.job_id, "COMPLETED", self.server.clock()) and job.segment_id:
                     segment = await self._define_segment(connection, job, pieces)
                     if job.campaign_id is not None:
                         await self._start_campaign(connection, job, segment)
         except WireError as error:  # the segment has been deleted meanwhile
-            await self._fail(job_id, error.message)
+            await self._fail(job.job_id, error.message)
 
     async def _start_campaign(self, connection: Connection, job: store.Job, segment: segments.StoredSegment) -> None:
         problem = await self.start_campaign(connection, job, segment, self.server.clock())
@@ -230,6 +239,8 @@ class Runner:
             ended = await store.complete(connection, job_id, "FAILED", self.server.clock(), reason)
             if ended and job.job_type == "IMPORT" and job.segment_id is not None and job.member_version is not None:
                 await members.forget(connection, members.MemberSet(job.app_id, job.segment_id, job.member_version))
+        if job.job_type == "IMPORT":
+            await meanwhile.forget(self.server.db, job.app_id)
 
     async def export(self, job_id: str) -> None:
         """Do an export from its beginning: a snapshot does not outlive its worker."""
