@@ -58,6 +58,7 @@ def told(server):
                VALUES (%s, %s, %s, %s, %s, %s)""",
             [(one[0], app_id, one[2], one[4], one[1], json.dumps(document(one))) for one in events],
         )
+    eventually(lambda: counted(server, app_id) == sum(one[4] != "_campaign.send" for one in events))
 
     def ask(name, *arguments):
         flags = ["--data-dir", server.data_dir, "--app", app_id, "--json"]
@@ -66,6 +67,13 @@ def told(server):
         return json.loads(printed.stdout)
 
     return events, ask
+
+
+def counted(server, app_id):
+    """How many of the events that clients reported the metrics know."""
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
+        query = "SELECT sum(cardinality(event_ids)) FROM metric_reported WHERE app_id = %s"
+        return connection.execute(query, [app_id]).fetchone()[0]
 
 
 def document(one):

@@ -87,8 +87,10 @@ async def _trim_metrics(connection: Connection, before: datetime) -> None:
     """Metrics live as long as the log they are counted from."""
     await connection.execute("DELETE FROM metric_hour WHERE hour < %s", [before])
     await connection.execute("DELETE FROM metric_once WHERE seen_at < %s", [before])
-    await connection.execute("DELETE FROM metric_endpoint WHERE hour < %s", [before])
+    await connection.execute("DELETE FROM metric_set WHERE hour < %s", [before])
+    await connection.execute("DELETE FROM metric_member WHERE seen_on < %s", [before.date() - timedelta(days=31)])
     await connection.execute("DELETE FROM metric_active WHERE day < %s", [before.date()])
+    await connection.execute("DELETE FROM metric_reported WHERE last_at < %s", [before])
 
 
 async def _purge_apps(connection: Connection) -> None:

@@ -57,62 +57,82 @@ class Conversions:
         return self.converters / self.reached if self.reached else None
 
 
+# A person is the hash of who they are: of a million people the odds that two have the same one are 1 in 37 million.
 FIND: Final = """
 WITH conversion AS MATERIALIZED (
-    SELECT c.event_id, least(c.event_at, c.arrival_at) AS moment,
-        CASE WHEN c.user_id <> '' THEN 'user/' || c.user_id ELSE 'endpoint/' || c.endpoint_id END AS person,
-        coalesce(c.attributes ->> 'campaign_id', '') AS campaign_id,
-        coalesce(c.attributes ->> 'treatment_id', '') AS treatment_id,
-        coalesce(c.attributes ->> '_currency', '') AS currency,
-        CASE WHEN %(revenue)s <> '' THEN (c.metrics ->> %(revenue)s)::numeric
-             WHEN c.event_type = %(purchase)s THEN (c.metrics ->> '_item_price')::numeric
-                  * coalesce((c.metrics ->> '_quantity')::numeric, 1) END AS amount
-    FROM (
-        SELECT v.*, v.document -> 'attributes' AS attributes, v.document -> 'metrics' AS metrics,
-            coalesce(v.document #>> '{endpoint,UserId}', e.user_id, '') AS user_id
-        FROM event v LEFT JOIN endpoint e ON e.app_id = v.app_id AND e.endpoint_id = v.endpoint_id
-        WHERE v.app_id = %(app_id)s AND v.event_type = %(event_type)s AND v.document ? 'application'
-          AND v.arrival_at >= %(start)s AND v.arrival_at < %(end)s
-          AND v.document -> 'attributes' @> %(attributes)s) c
+    SELECT d.event_id, d.moment, d.endpoint_id, d.user_id,
+        coalesce(d.attributes ->> 'campaign_id', '') AS campaign_id,
+        coalesce(d.attributes ->> 'treatment_id', '') AS treatment_id,
+        coalesce(d.attributes ->> '_currency', '') AS currency,
+        CASE WHEN %(revenue)s <> '' THEN (d.metrics ->> %(revenue)s)::numeric
+             WHEN %(event_type)s = %(purchase)s THEN (d.metrics ->> '_item_price')::numeric
+                  * coalesce((d.metrics ->> '_quantity')::numeric, 1) END AS amount
+    FROM metric_reported r,
+        unnest(event_ids, arrivals, moments, endpoint_ids, user_ids, r.attributes, r.metrics)
+            AS d (event_id, arrival_at, moment, endpoint_id, user_id, attributes, metrics)
+    WHERE r.app_id = %(app_id)s AND r.event_type = %(event_type)s
+      AND r.last_at >= %(start)s AND r.first_at < %(end)s AND d.arrival_at >= %(start)s AND d.arrival_at < %(end)s
+      AND d.attributes @> %(attributes)s
+), told AS MATERIALIZED (
+    SELECT event_id, least(event_at, arrival_at) AS moment, document #>> '{attributes,campaign_id}' AS campaign_id,
+        document #>> '{attributes,treatment_id}' AS treatment_id, endpoint_id, '' AS user_id, fills
+    FROM event
+    WHERE app_id = %(app_id)s AND arrival_at >= %(start)s - %(window)s AND arrival_at < %(end)s
+      AND event_type = '_campaign.send' AND NOT document ? 'application'
+      AND document #>> '{attributes,campaign_send_status}' = 'SUCCESS'
+    UNION ALL
+    SELECT d.event_id, d.moment, d.attributes ->> 'campaign_id', d.attributes ->> 'treatment_id', d.endpoint_id,
+        d.user_id, NULL
+    FROM metric_reported r,
+        unnest(event_ids, arrivals, moments, endpoint_ids, user_ids, r.attributes)
+            AS d (event_id, arrival_at, moment, endpoint_id, user_id, attributes)
+    WHERE r.app_id = %(app_id)s AND r.event_type = '_inapp.message_displayed'
+      AND r.last_at >= %(start)s - %(window)s AND r.first_at < %(end)s
+      AND d.arrival_at >= %(start)s - %(window)s AND d.arrival_at < %(end)s
+), touched AS MATERIALIZED (
+    SELECT event_id, moment, user_id, CASE
+        WHEN fills IS NULL THEN endpoint_id
+        WHEN strpos(line, E'\\\\') = 0 THEN split_part(line, E'\\t', 1)
+        ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END AS endpoint_id
+    FROM told LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true
+    WHERE campaign_id <> ''
+), owner AS MATERIALIZED (
+    SELECT endpoint_id, hashtextextended('user/' || user_id, 0) AS person FROM endpoint
+    WHERE app_id = %(app_id)s AND user_id <> '' AND endpoint_id IN (
+        SELECT endpoint_id FROM touched UNION SELECT endpoint_id FROM conversion WHERE user_id = '')
 ), touch AS MATERIALIZED (
-    SELECT t.event_id, t.moment, t.campaign_id, t.treatment_id,
-        CASE WHEN u.user_id <> '' THEN 'user/' || u.user_id ELSE 'endpoint/' || t.endpoint_id END AS person
-    FROM (
-        SELECT v.app_id, v.event_id, least(v.event_at, v.arrival_at) AS moment,
-            v.document #>> '{attributes,campaign_id}' AS campaign_id,
-            coalesce(v.document #>> '{attributes,treatment_id}', '') AS treatment_id,
-            v.document #>> '{endpoint,UserId}' AS user_id,
-            CASE WHEN v.fills IS NULL THEN v.endpoint_id
-                 ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END AS endpoint_id
-        FROM event v LEFT JOIN LATERAL string_to_table(v.fills, E'\\n') AS line ON true
-        WHERE v.app_id = %(app_id)s AND v.document #>> '{attributes,campaign_id}' <> ''
-          AND v.arrival_at >= %(start)s - %(window)s AND v.arrival_at < %(end)s
-          AND CASE v.event_type
-              WHEN '_campaign.send' THEN NOT v.document ? 'application'
-                  AND v.document #>> '{attributes,campaign_send_status}' = 'SUCCESS'
-              WHEN '_inapp.message_displayed' THEN v.document ? 'application' ELSE false END) t
-    LEFT JOIN endpoint e ON e.app_id = t.app_id AND e.endpoint_id = t.endpoint_id,
-    LATERAL (SELECT coalesce(t.user_id, e.user_id, '') AS user_id) u
+    SELECT t.event_id, t.moment, CASE WHEN t.user_id <> '' THEN hashtextextended('user/' || t.user_id, 0)
+        ELSE coalesce(o.person, hashtextextended('endpoint/' || t.endpoint_id, 0)) END AS person
+    FROM touched t LEFT JOIN owner o ON t.user_id = '' AND o.endpoint_id = t.endpoint_id
+), converted AS MATERIALIZED (
+    SELECT c.*, CASE WHEN c.user_id <> '' THEN hashtextextended('user/' || c.user_id, 0)
+        ELSE coalesce(o.person, hashtextextended('endpoint/' || c.endpoint_id, 0)) END AS person
+    FROM conversion c LEFT JOIN owner o ON c.user_id = '' AND o.endpoint_id = c.endpoint_id
 ), latest AS (
-    SELECT DISTINCT ON (c.event_id) c.event_id, t.campaign_id, t.treatment_id
-    FROM conversion c JOIN touch t
+    SELECT DISTINCT ON (c.event_id) c.event_id, t.event_id AS touch_id
+    FROM converted c JOIN touch t
       ON t.person = c.person AND t.moment <= c.moment AND t.moment >= c.moment - %(window)s
     WHERE c.campaign_id = ''
     ORDER BY c.event_id, t.moment DESC, t.event_id DESC
-), credited AS (
-    SELECT c.person, c.currency, c.amount, c.campaign_id <> '' AS is_named,
-        CASE WHEN c.campaign_id <> '' THEN c.campaign_id ELSE coalesce(l.campaign_id, '') END AS campaign_id,
-        CASE WHEN NOT %(by_treatment)s THEN ''
-             WHEN c.campaign_id <> '' THEN c.treatment_id ELSE coalesce(l.treatment_id, '') END AS treatment_id
-    FROM conversion c LEFT JOIN latest l ON l.event_id = c.event_id
+), credited AS MATERIALIZED (
+    SELECT CASE WHEN c.campaign_id <> '' THEN c.campaign_id ELSE coalesce(t.campaign_id, '') END AS campaign_id,
+        CASE WHEN NOT %(by_treatment)s THEN '' WHEN c.campaign_id <> '' THEN c.treatment_id
+             ELSE coalesce(t.treatment_id, '') END AS treatment_id,
+        c.person, c.currency, count(*)::int AS number, (count(*) FILTER (WHERE c.campaign_id <> ''))::int AS named,
+        sum(c.amount) AS amount
+    FROM converted c LEFT JOIN latest l ON l.event_id = c.event_id LEFT JOIN told t ON t.event_id = l.touch_id
+    GROUP BY 1, 2, 3, 4
 )
-SELECT 'reached', campaign_id, CASE WHEN %(by_treatment)s THEN treatment_id ELSE '' END AS treatment_id, '',
-       0, 0, count(DISTINCT person), NULL::numeric
-FROM touch GROUP BY 2, 3
+SELECT 'reached', campaign_id, treatment_id, '', 0, 0, count(*), NULL::numeric
+FROM (SELECT DISTINCT campaign_id, CASE WHEN %(by_treatment)s THEN coalesce(treatment_id, '') ELSE '' END
+                 AS treatment_id, person
+      FROM (SELECT DISTINCT event_id, person FROM touch) once JOIN told USING (event_id)) people
+GROUP BY 2, 3
 UNION ALL
-SELECT 'converted', campaign_id, treatment_id, '', count(*), count(*) FILTER (WHERE is_named),
-       count(DISTINCT person), NULL
-FROM credited GROUP BY 2, 3
+SELECT 'converted', campaign_id, treatment_id, '', sum(number), sum(named), count(*), NULL
+FROM (SELECT campaign_id, treatment_id, person, sum(number)::int AS number, sum(named)::int AS named
+      FROM credited GROUP BY 1, 2, 3) people
+GROUP BY 2, 3
 UNION ALL
 SELECT 'earned', campaign_id, treatment_id, currency, 0, 0, 0, trim_scale(sum(amount))
 FROM credited WHERE amount IS NOT NULL GROUP BY 2, 3, 4

@@ -27,25 +27,32 @@ class Step:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-EVENTS: Final = sql.SQL(
+# A person is a hash, as in `conversions`. What a step asks of an event is settled before events are sorted, so that
+# what is sorted is small.
+FUNNEL: Final = sql.SQL(
     """
-    SELECT CASE WHEN c.user_id <> '' THEN 'user/' || c.user_id ELSE 'endpoint/' || c.endpoint_id END AS person,
-           least(c.event_at, c.arrival_at) AS moment, c.event_id, c.event_type, c.document -> 'attributes' AS attributes
-    FROM (
-        SELECT v.*, coalesce(v.document #>> '{endpoint,UserId}', e.user_id, '') AS user_id
-        FROM event v LEFT JOIN endpoint e ON e.app_id = v.app_id AND e.endpoint_id = v.endpoint_id
-        WHERE v.app_id = %(app_id)s AND v.event_type = ANY(%(types)s::text[]) AND v.document ? 'application'
-          AND v.arrival_at >= %(start)s AND v.arrival_at < %(end)s) c
+    WITH done AS MATERIALIZED (
+        SELECT d.event_id, d.moment, d.endpoint_id, d.user_id, {matches}
+        FROM metric_reported r,
+            unnest(event_ids, arrivals, moments, endpoint_ids, user_ids, r.attributes)
+                AS d (event_id, arrival_at, moment, endpoint_id, user_id, attributes)
+        WHERE r.app_id = %(app_id)s AND r.event_type = ANY(%(types)s::text[])
+          AND r.last_at >= %(start)s AND r.first_at < %(end)s AND d.arrival_at >= %(start)s AND d.arrival_at < %(end)s
+    ), owner AS MATERIALIZED (
+        SELECT endpoint_id, user_id FROM endpoint
+        WHERE app_id = %(app_id)s AND user_id <> '' AND endpoint_id IN (SELECT endpoint_id FROM done WHERE user_id = '')
+    ), deed AS (
+        SELECT d.*, hashtextextended(CASE WHEN d.user_id <> '' THEN 'user/' || d.user_id
+            WHEN o.user_id IS NOT NULL THEN 'user/' || o.user_id ELSE 'endpoint/' || d.endpoint_id END, 0) AS person
+        FROM done d LEFT JOIN owner o ON d.user_id = '' AND o.endpoint_id = d.endpoint_id
+    )
+    SELECT {counts} FROM (SELECT {furthest} FROM ({steps}) AS came GROUP BY person) AS people
     """
 )
+MATCH: Final = sql.SQL("r.event_type = {event_type} AND d.attributes @> {attributes} AS {name}")
 # At each event, the latest moment at which a person began what takes them as far as this step: the later they began,
 # the longer the window is open.
-STEP: Final = sql.SQL(
-    """
-    SELECT *, CASE WHEN event_type = {event_type} AND attributes @> {attributes} THEN {began} END AS {name}
-    FROM ({before}) AS {alias}
-    """
-)
+STEP: Final = sql.SQL("SELECT *, CASE WHEN {is_match} THEN {began} END AS {name} FROM {before}")
 BEGAN: Final = sql.SQL(
     """
     max({before}) OVER (
@@ -67,8 +74,6 @@ async def funnel(db: Database, within: Range, steps: Sequence[Step], *, window: 
     """
     if not 1 <= len(steps) <= STEPS_MAX:
         raise ValueError(f"a funnel has 1 to {STEPS_MAX} steps")
-    names = [f"began_{number}" for number in range(len(steps))]
-    query: sql.Composable = EVENTS
     parameters: dict[str, Any] = {
         "app_id": within.app_id,
         "start": within.start,
@@ -76,20 +81,23 @@ async def funnel(db: Database, within: Range, steps: Sequence[Step], *, window: 
         "types": [step.event_type for step in steps],
         "window": window,
     }
-    for number, (name, step) in enumerate(zip(names, steps, strict=True)):
+    matches: list[sql.Composable] = []
+    came: sql.Composable = sql.SQL("deed")
+    for number, step in enumerate(steps):
         parameters[f"type_{number}"] = step.event_type
         parameters[f"attributes_{number}"] = Jsonb(dict(step.attributes))
-        began = BEGAN.format(before=sql.Identifier(names[number - 1])) if number else sql.SQL("moment")
-        query = STEP.format(
-            event_type=sql.Placeholder(f"type_{number}"),
-            attributes=sql.Placeholder(f"attributes_{number}"),
-            began=WITHIN.format(began=began),
-            name=sql.Identifier(name),
-            before=query,
-            alias=sql.Identifier(f"step_{number}"),
-        )
-    counts = sql.SQL(", ").join(
-        sql.SQL("count(DISTINCT person) FILTER (WHERE {} IS NOT NULL)").format(sql.Identifier(name)) for name in names
+        is_match, name = sql.Identifier(f"is_{number}"), sql.Identifier(f"began_{number}")
+        given = sql.Placeholder(f"type_{number}"), sql.Placeholder(f"attributes_{number}")
+        matches.append(MATCH.format(event_type=given[0], attributes=given[1], name=is_match))
+        before = BEGAN.format(before=sql.Identifier(f"began_{number - 1}")) if number else sql.SQL("moment")
+        step_query = STEP.format(is_match=is_match, began=WITHIN.format(began=before), name=name, before=came)
+        came = sql.SQL("({}) AS {}").format(step_query, sql.Identifier(f"step_{number}"))
+    names = [sql.Identifier(f"began_{number}") for number in range(len(steps))]
+    query = FUNNEL.format(
+        matches=sql.SQL(", ").join(matches),
+        counts=sql.SQL(", ").join(sql.SQL("count({})").format(name) for name in names),
+        furthest=sql.SQL(", ").join(sql.SQL("max({}) AS {}").format(name, name) for name in names),
+        steps=sql.SQL("SELECT * FROM {}").format(came),
     )
-    rows = await scan(db, sql.SQL("SELECT {} FROM ({}) AS done").format(counts, query), parameters)
+    rows = await scan(db, query, parameters)
     return list(rows[0])

@@ -35,13 +35,18 @@ IDLE_TRANSACTIONS_MAX = 5_000
 BATCH_EVENTS_MIN = 5_000
 BATCH_EVENTS_MAX = 50_000
 BATCH_MEMORY = "64MB"
+CHUNK_BITS: Final = 512  # of metric_set
+SEEN_DAYS: Final = 30  # for how long nothing is written when an endpoint is seen again
 Observe = Callable[[str, float], None]
 COUNT: Final = """
 WITH picked AS MATERIALIZED (
     SELECT p.xid, p.event_id, p.arrival_at, p.app_id, p.endpoint_id, p.event_type, p.stands_for, p.fills,
         p.document ? 'application' AS is_reported,
         CASE WHEN p.document ? 'application' THEN coalesce(p.document #>> '{endpoint,UserId}', '') END AS user_id,
-        CASE WHEN p.event_type = ANY(%(types)s::text[]) THEN p.document -> 'attributes' END AS attributes,
+        CASE WHEN p.document ? 'application' OR p.event_type = ANY(%(types)s::text[])
+             THEN p.document -> 'attributes' END AS attributes,
+        CASE WHEN p.document ? 'application' THEN p.document -> 'metrics' END AS metrics,
+        least(p.event_at, p.arrival_at) AS moment,
         CASE WHEN p.event_type IN ('_email.open', '_email.click')
              THEN p.document #>> '{facets,email_channel,mail_event,mail,message_id}'
              ELSE p.document #>> '{attributes,message_id}' END AS message_id,
@@ -108,17 +113,62 @@ WITH picked AS MATERIALIZED (
                  status)
     DO UPDATE SET count = m.count + excluded.count, parts = m.parts + excluded.parts,
         millicents = m.millicents + excluded.millicents
-), endpoints AS (
-    INSERT INTO metric_endpoint (app_id, measure, hour, campaign_id, campaign_activity_id, endpoint_id)
-    SELECT DISTINCT app_id, measure, hour, campaign_id, campaign_activity_id,
-           CASE WHEN fills IS NULL THEN endpoint_id ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END
-    FROM counting LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true
-    WHERE measure = ANY(%(distinct)s::text[]) AND journey_id = ''
-    ON CONFLICT DO NOTHING
+), asked AS MATERIALIZED (
+    SELECT * FROM counting WHERE measure = ANY(%(distinct)s::text[]) AND journey_id = ''
+), named_scope AS MATERIALIZED (
+    SELECT s.*, known.scope_id
+    FROM (SELECT DISTINCT app_id, measure, campaign_id, campaign_activity_id FROM asked) s
+    LEFT JOIN LATERAL (
+        SELECT scope_id FROM metric_scope k
+        WHERE (k.app_id, k.measure, k.campaign_id, k.campaign_activity_id)
+            = (s.app_id, s.measure, s.campaign_id, s.campaign_activity_id) OFFSET 0) known ON true
+), new_scope AS (
+    INSERT INTO metric_scope (app_id, measure, campaign_id, campaign_activity_id)
+    SELECT app_id, measure, campaign_id, campaign_activity_id FROM named_scope WHERE scope_id IS NULL
+    RETURNING app_id, measure, campaign_id, campaign_activity_id, scope_id
+), scope AS MATERIALIZED (
+    SELECT * FROM named_scope WHERE scope_id IS NOT NULL UNION ALL SELECT * FROM new_scope
+), seen AS MATERIALIZED (
+    SELECT one.app_id, one.scope_id, one.hour, one.endpoint_id, known.number, known.place
+    FROM (
+        SELECT app_id, scope.scope_id, hour, CASE
+            WHEN fills IS NULL THEN endpoint_id
+            WHEN strpos(line, E'\\\\') = 0 THEN split_part(line, E'\\t', 1)
+            ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END AS endpoint_id
+        FROM asked JOIN scope USING (app_id, measure, campaign_id, campaign_activity_id)
+        LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true) one
+    LEFT JOIN LATERAL (
+        SELECT number, CASE WHEN seen_on < (one.hour AT TIME ZONE 'UTC')::date - %(seen_days)s THEN ctid END AS place
+        FROM metric_member k WHERE (k.app_id, k.endpoint_id) = (one.app_id, one.endpoint_id) OFFSET 0) known ON true
+), still_seen AS (
+    UPDATE metric_member SET seen_on = (SELECT max(hour) AT TIME ZONE 'UTC' FROM seen)::date
+    WHERE ctid = ANY(ARRAY(SELECT place FROM seen WHERE place IS NOT NULL))
+), new_member AS (
+    INSERT INTO metric_member (app_id, endpoint_id, seen_on)
+    SELECT app_id, endpoint_id, (max(hour) AT TIME ZONE 'UTC')::date FROM seen WHERE number IS NULL
+    GROUP BY app_id, endpoint_id ORDER BY app_id, endpoint_id
+    RETURNING app_id, endpoint_id, number
+), sets AS (
+    INSERT INTO metric_set AS m (scope_id, hour, chunk, members)
+    SELECT scope_id, hour, number / %(chunk_bits)s,
+           bit_or(set_bit(B'0'::bit(512), (number %% %(chunk_bits)s)::int, 1))
+    FROM (SELECT scope_id, hour, number FROM seen WHERE number IS NOT NULL
+          UNION ALL
+          SELECT scope_id, hour, new.number FROM seen JOIN new_member new USING (app_id, endpoint_id)
+          WHERE seen.number IS NULL) numbered
+    GROUP BY 1, 2, 3
+    ON CONFLICT (scope_id, hour, chunk) DO UPDATE SET members = m.members | excluded.members
 ), active AS (
     INSERT INTO metric_active (app_id, day, endpoint_id, user_id)
     SELECT DISTINCT app_id, (arrival_at AT TIME ZONE 'UTC')::date, endpoint_id, user_id FROM picked WHERE is_reported
     ON CONFLICT DO NOTHING
+), reported AS (
+    INSERT INTO metric_reported (app_id, event_type, first_at, last_at, event_ids, arrivals, moments, endpoint_ids,
+        user_ids, attributes, metrics)
+    SELECT app_id, event_type, min(arrival_at), max(arrival_at), array_agg(event_id), array_agg(arrival_at),
+           array_agg(moment), array_agg(endpoint_id), array_agg(user_id), array_agg(coalesce(attributes, '{}')),
+           array_agg(coalesce(metrics, '{}'))
+    FROM picked WHERE is_reported GROUP BY app_id, event_type
 )
 SELECT (SELECT sum(stands_for) FROM picked)::bigint, xid::text, event_id, arrival_at FROM picked
 ORDER BY picked.xid DESC, event_id DESC LIMIT 1
@@ -160,7 +210,9 @@ async def begin_again(connection: Connection) -> None:
     """Forget all metrics, in the caller's transaction: the reader begins with the log's first event."""
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     await save_position(connection, READER, Position(BEGINNING))
-    await connection.execute("TRUNCATE metric_hour, metric_once, metric_endpoint, metric_active")
+    await connection.execute(
+        "TRUNCATE metric_hour, metric_once, metric_member, metric_scope, metric_set, metric_active, metric_reported"
+    )
 
 
 async def keep(db: Database, clock: Clock, observe_lag: Observe) -> None:
@@ -207,8 +259,9 @@ def _is_far(position: Position, after: Position) -> bool:
 async def _count(connection: Connection, position: Position, limit: int) -> tuple[Batch, Position]:
     """One batch, and the position after it."""
     await connection.execute(
-        """SELECT set_config(name, value, true) FROM (VALUES ('enable_hashjoin', 'on'), ('work_mem', %s))
-           AS setting (name, value)""",
+        """SELECT set_config(name, value, true)
+           FROM (VALUES ('enable_hashjoin', 'on'), ('enable_nestloop', 'off'), ('work_mem', %s))
+               AS setting (name, value)""",
         [BATCH_MEMORY],
     )
     parameters: dict[str, Any] = {
@@ -221,6 +274,8 @@ async def _count(connection: Connection, position: Position, limit: int) -> tupl
         "rule_successes": [rule.is_success for rule in RULES],
         "other_channels": list(OTHER_CHANNELS),
         "distinct": list(DISTINCT),
+        "chunk_bits": CHUNK_BITS,
+        "seen_days": SEEN_DAYS,
     }
     row = await (await connection.execute(COUNT, parameters)).fetchone()
     count, *last, arrived_at = row or (0, None)

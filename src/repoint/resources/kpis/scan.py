@@ -28,4 +28,6 @@ async def scan(
     """A query's rows, planned for its values, with tables read as they lie."""
     async with db.transaction() as connection:
         await allow_scans(connection, work_mem=MEMORY)
+        # What is in documents and arrays has no statistics: rows are taken for few, and joined one by one.
+        await connection.execute("SET LOCAL enable_nestloop = off")
         return await (await connection.execute(query, parameters, prepare=False)).fetchall()

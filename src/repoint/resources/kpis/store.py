@@ -5,7 +5,6 @@ from datetime import datetime
 
 from repoint.db import Database
 from repoint.resources.kpis.definitions import Kpi
-from repoint.resources.kpis.scan import scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,19 @@ async def sums_by_group(
     """Each group's measures; one group of no name when the KPI is not grouped. Hours touched by the range count."""
     parameters = [kpi.group, app_id, list(kpi.measures), start, end, scope.kind, scope.campaign_id, scope.kind]
     if kpi.distinct:
-        rows = await scan(
-            db,
-            """SELECT coalesce(day::text, name) AS grp, count(*) FROM (
-                   SELECT DISTINCT endpoint_id,
-                          CASE %s WHEN 'Date' THEN (hour AT TIME ZONE 'UTC')::date END AS day,
-                          CASE %s WHEN 'CampaignId' THEN campaign_id
-                                  WHEN 'CampaignActivityId' THEN campaign_activity_id ELSE '' END AS name
-                   FROM metric_endpoint
-                   WHERE app_id = %s AND measure = ANY(%s)
-                     AND hour BETWEEN date_trunc('hour', %s::timestamptz) AND %s
+        rows = await db.fetch_all(
+            """SELECT grp, sum(bit_count(members)) FROM (
+                   SELECT CASE %s WHEN 'Date' THEN to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                                  WHEN 'CampaignId' THEN campaign_id
+                                  WHEN 'CampaignActivityId' THEN campaign_activity_id ELSE '' END AS grp,
+                          bit_or(members) AS members
+                   FROM metric_scope JOIN metric_set USING (scope_id)
+                   WHERE app_id = %s AND measure = ANY(%s) AND hour BETWEEN date_trunc('hour', %s::timestamptz) AND %s
                      AND CASE %s WHEN 'campaign' THEN campaign_id = %s WHEN 'campaigns' THEN campaign_id <> ''
-                                 ELSE campaign_id = '' AND %s = 'transactional' END) AS different
-               GROUP BY day, name ORDER BY day, name""",
-            [kpi.group, *parameters],
+                                 ELSE campaign_id = '' AND %s = 'transactional' END
+                   GROUP BY grp, chunk) AS different
+               GROUP BY grp ORDER BY grp""",
+            parameters,
         )
         return {group: {"distinct": float(count)} for group, count in rows}
     rows = await db.fetch_all(
