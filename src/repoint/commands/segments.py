@@ -12,7 +12,8 @@ from repoint.resources.call import Server
 from repoint.resources.endpoints.store import document as endpoint_document
 from repoint.resources.segments import audience
 from repoint.resources.segments.store import StoredSegment, find_segments, load_segment
-from repoint.resources.segments.verdict import Verdict, leaves_of, outline
+from repoint.resources.segments.tree import leaves_of, outline
+from repoint.resources.segments.verdict import Verdict
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 
 Result = TypeVar("Result")

@@ -8,11 +8,12 @@ from psycopg import sql
 
 from repoint.db import Connection, Database, allow_scans
 from repoint.resources.endpoints.store import Endpoint, fold, get
-from repoint.resources.segments.compile import Compiler, Condition, compile_node
-from repoint.resources.segments.conditions import Node
+from repoint.resources.segments.compile import Condition, compile_node
+from repoint.resources.segments.predicates import Predicates
 from repoint.resources.segments.sources import load_sources, tree_of
 from repoint.resources.segments.store import StoredSegment
-from repoint.resources.segments.verdict import Verdict, judge, leaves_of
+from repoint.resources.segments.tree import Node, leaves_of
+from repoint.resources.segments.verdict import Verdict, judge
 from repoint.wire.exceptions import NotFoundException
 
 SAMPLE_MAX = 1_000
@@ -108,13 +109,13 @@ async def count_conditions(db: Database, segment: StoredSegment, now: datetime) 
     async with db.transaction() as connection:
         tree = await load_tree(connection, segment, now)
         await allow_scans(connection)
-        compiler = Compiler()
-        parts = [sql.SQL("count(*) FILTER (WHERE {})").format(compiler.leaf(leaf)) for leaf in leaves_of(tree)]
+        predicates = Predicates()
+        parts = [sql.SQL("count(*) FILTER (WHERE {})").format(predicates.leaf(leaf)) for leaf in leaves_of(tree)]
         cursor = await connection.execute(
             sql.SQL("SELECT ARRAY[{}]::bigint[] FROM endpoint AS e WHERE e.app_id = %(app_id)s").format(
                 sql.SQL(", ").join(parts)
             ),
-            {"app_id": segment.app_id, **compiler.parameters},
+            {"app_id": segment.app_id, **predicates.parameters},
             prepare=False,
         )
         row = await cursor.fetchone()
@@ -131,15 +132,15 @@ async def why(db: Database, segment: StoredSegment, endpoint_id: str, now: datet
     endpoint = await get(db, segment.app_id, endpoint_id)
     async with db.transaction() as connection:
         tree = await load_tree(connection, segment, now)
-        compiler = Compiler()
-        parts = [sql.SQL("({}) IS TRUE").format(compiler.leaf(leaf)) for leaf in leaves_of(tree)]
+        predicates = Predicates()
+        parts = [sql.SQL("({}) IS TRUE").format(predicates.leaf(leaf)) for leaf in leaves_of(tree)]
         parameters: dict[str, Any] = {"app_id": segment.app_id, "endpoint_id": fold(endpoint_id)}
         cursor = await connection.execute(
             sql.SQL(
                 """SELECT ARRAY[{}]::boolean[] FROM endpoint AS e
                    WHERE e.app_id = %(app_id)s AND e.endpoint_id = %(endpoint_id)s"""
             ).format(sql.SQL(", ").join(parts)),
-            {**parameters, **compiler.parameters},
+            {**parameters, **predicates.parameters},
             prepare=False,
         )
         row = await cursor.fetchone()

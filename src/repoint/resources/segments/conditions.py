@@ -1,6 +1,6 @@
-"""What a segment asks of an endpoint, as a tree: conditions at its leaves, and how they combine.
+"""What a segment asks of an endpoint, condition by condition. How they combine is in `tree`.
 
-Every leaf knows its `path`, the place in the segment's document it was read from, and can say itself in words.
+Every condition knows its `path`, the place in the segment's document it was read from, and can say itself in words.
 """
 
 from collections.abc import Sequence
@@ -148,42 +148,7 @@ class IsMember:
         return f"is a member of imported segment {self.name!r} ({self.segment_id})"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Membership in another segment, by id and version (None: the latest); not followed yet."""
-
-    path: str
-    segment_id: str
-    version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Every part matches; without parts, everyone does."""
-
-    path: str
-    parts: tuple["Node", ...]
-    label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """Some part matches; without parts, nobody does."""
-
-    path: str
-    parts: tuple["Node", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NoneOf:
-    """No part matches; without parts, everyone does."""
-
-    path: str
-    parts: tuple["Node", ...]
-
-
 Leaf = HasValue | HasText | HasDate | MetricIs | ScalarIs | IsNear | IsActiveSince | IsMember
-Node = Leaf | Reference | AllOf | AnyOf | NoneOf
 
 
 def _attribute(column: Column, name: str) -> str:

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from repoint.resources.segments.conditions import (
-    AllOf,
-    AnyOf,
     Column,
     HasDate,
     HasText,
@@ -22,12 +20,10 @@ from repoint.resources.segments.conditions import (
     IsNear,
     MetricIs,
     MetricOperator,
-    Node,
-    NoneOf,
-    Reference,
     ScalarColumn,
     ScalarIs,
 )
+from repoint.resources.segments.tree import AllOf, AnyOf, Node, NoneOf, Reference
 from repoint.wire.exceptions import BadRequestException
 
 DIMENSIONS_MAX = 100

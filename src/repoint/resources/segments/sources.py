@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from repoint.db import Connection
-from repoint.resources.segments.conditions import AllOf, AnyOf, IsMember, Node, NoneOf
-from repoint.resources.segments.conditions import Reference as ReferenceNode
+from repoint.resources.segments.conditions import IsMember
 from repoint.resources.segments.dimensions import read_criteria
 from repoint.resources.segments.store import Reference, StoredSegment, load_references
+from repoint.resources.segments.tree import AllOf, AnyOf, Node, NoneOf
+from repoint.resources.segments.tree import Reference as ReferenceNode
 from repoint.wire.exceptions import BadRequestException
 
 SOURCES_MAX = 100

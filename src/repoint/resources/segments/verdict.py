@@ -7,8 +7,6 @@ from typing import Any
 from repoint.clock import iso8601
 from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.segments.conditions import (
-    AllOf,
-    AnyOf,
     HasDate,
     HasText,
     HasValue,
@@ -17,11 +15,9 @@ from repoint.resources.segments.conditions import (
     IsNear,
     Leaf,
     MetricIs,
-    Node,
-    NoneOf,
-    Reference,
     ScalarIs,
 )
+from repoint.resources.segments.tree import AllOf, AnyOf, Node, NoneOf, Reference, words_of
 
 NOTHING = "nothing"
 
@@ -64,36 +60,6 @@ class Verdict:
         for part in self.parts:
             if part.is_met == (self.is_met != self.is_negation):
                 yield from part.deciding()
-
-
-def leaves_of(node: Node) -> Iterator[Leaf]:
-    """The conditions of a tree, in its order."""
-    if isinstance(node, AllOf | AnyOf | NoneOf):
-        for part in node.parts:
-            yield from leaves_of(part)
-    else:
-        assert not isinstance(node, Reference), "references are followed before"
-        yield node
-
-
-def words_of(node: AllOf | AnyOf | NoneOf) -> str:
-    """A combination in words."""
-    if isinstance(node, AllOf) and node.label:
-        return f"is in {node.label}"
-    if not node.parts:
-        return "every endpoint"
-    return {AllOf: "all of these", AnyOf: "at least one of these", NoneOf: "none of these"}[type(node)]
-
-
-def outline(node: Node, depth: int = 0) -> Iterator[tuple[int, str, Leaf | None]]:
-    """A tree line by line: how deep, in words, and the condition itself where it is one."""
-    if isinstance(node, AllOf | AnyOf | NoneOf):
-        yield depth, words_of(node), None
-        for part in node.parts:
-            yield from outline(part, depth + 1)
-    else:
-        assert not isinstance(node, Reference), "references are followed before"
-        yield depth, node.words(), node
 
 
 def judge(node: Node, endpoint: Endpoint, answers: Sequence[bool]) -> Verdict:
