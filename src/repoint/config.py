@@ -65,7 +65,9 @@ class Settings:
     bounce_domain: str = setting(
         "", "The domain bounces come back to; each mail then has an envelope sender of its own there (VERP)."
     )
-    bounce_smtp_port: int = setting(0, "The port to take bounces and abuse reports at, by SMTP; 0 takes none.")
+    bounce_smtp_port: int = setting(
+        0, "The port to take bounces, abuse reports and mail that unsubscribes at, by SMTP; 0 takes none."
+    )
     bounce_smtp_host: str = setting("0.0.0.0", "The address to take bounces at.")  # noqa: S104 - mail comes from outside
     ses_topic_arn: tuple[str, ...] = setting(
         (), "The SNS topics to take Amazon SES's notifications from, at /t/sns; all others are refused."

@@ -55,7 +55,7 @@ CHARSETS = st.sampled_from([None, "UTF-8", "ISO-8859-1", "Windows-1252", "Shift_
 def paths(tmp_path_factory):
     """Return paths with all there is: tracking, bounce addresses, the recipients' own pages."""
     tokens = Tokens(Seal.from_settings("", tmp_path_factory.mktemp("key")))
-    return ReturnPaths(tokens, public_url="https://t.test", bounce_domain="bounces.test")
+    return ReturnPaths(tokens, public_url="https://t.test", bounce_domain="bounces.test", takes_mail=True)
 
 
 def plan_of(paths, subject, text, html, *, charset=None, **shared):

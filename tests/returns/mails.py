@@ -51,8 +51,16 @@ class ReceivedMail:
         return self.message["Message-ID"].strip("<>").partition("@")[0]
 
     @property
+    def ways_out(self):
+        return re.findall("<([^>]*)>", self.message["List-Unsubscribe"])
+
+    @property
     def one_click(self):
-        return self.message["List-Unsubscribe"].strip("<>")
+        return self.ways_out[0]
+
+    @property
+    def stop_address(self):
+        return self.ways_out[1].removeprefix("mailto:")
 
 
 def put_endpoint(pinpoint, app_id, endpoint_id, address, **more):

@@ -1,4 +1,7 @@
-"""The SMTP server that bounces come back to: it knows the addresses we have signed, and keeps only what is reported."""
+"""The SMTP server that bounces come back to, and those write to who want nothing more.
+
+It knows the addresses we have signed, and keeps only what is reported.
+"""
 
 import asyncio
 import logging
@@ -11,12 +14,14 @@ from repoint.bounces.parse import AbuseReport, BounceReport, read_report
 from repoint.config import Settings
 from repoint.db import DatabaseUnavailableError
 from repoint.delivery.bounces import classify
-from repoint.delivery.receipts import Receipts, Report
+from repoint.delivery.receipts import Report
+from repoint.delivery.subscribers import Subscribers
 from repoint.processes import Life
 
 logger = logging.getLogger(__name__)
 
 CONTENT_BYTES_MAX = 10 * 1024 * 1024
+LINE_OCTETS_MAX = 256 * 1024  # the mail that comes back with a report need not be ours to blame
 CONNECTIONS_MAX = 200
 IDLE_SECONDS = 60.0
 FEEDBACK_MAILBOXES = frozenset({"abuse", "fbl", "postmaster"})
@@ -26,9 +31,10 @@ NOT_SPAM = "not-spam"
 class Handler:
     """What aiosmtpd calls; the names and arguments are its own."""
 
-    def __init__(self, receipts: Receipts, domain: str) -> None:
-        self._receipts = receipts
-        self._tokens = receipts.tokens
+    def __init__(self, subscribers: Subscribers, domain: str) -> None:
+        self._subscribers = subscribers
+        self._receipts = subscribers.receipts
+        self._tokens = subscribers.receipts.tokens
         self.domain = domain.lower()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
@@ -38,7 +44,9 @@ class Handler:
         del server, session, options
         local, _, domain = address.rpartition("@")
         is_ours = domain.lower() == self.domain and (
-            local.lower() in FEEDBACK_MAILBOXES or self._tokens.read_bounce_address(address) is not None
+            local.lower() in FEEDBACK_MAILBOXES
+            or self._tokens.read_bounce_address(address) is not None
+            or self._tokens.read_stop_address(address) is not None
         )
         if not is_ours:
             return "550 5.1.1 no such address here"
@@ -48,14 +56,30 @@ class Handler:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Count the report; accepted only when it is in the log. What says nothing is taken, and forgotten."""
         del server, session
-        content = envelope.original_content or b""
-        report = read_report(content)
+        report = read_report(envelope.original_content or b"")
         try:
-            for address in envelope.rcpt_tos:
-                await self._count(address, report)
+            for address in dict.fromkeys(envelope.rcpt_tos):
+                message_id = self._tokens.read_stop_address(address)
+                if message_id is None:
+                    await self._count(address, report)
+                else:
+                    await self._stop(message_id)
         except DatabaseUnavailableError:
             return "451 4.3.0 cannot be kept now"
         return "250 2.0.0 thank you"
+
+    async def handle_exception(self, error: Exception) -> str:
+        """Say nothing of what went wrong, and let it come again."""
+        logger.error("mail could not be taken", exc_info=error)
+        return "451 4.3.0 cannot be taken now"
+
+    async def _stop(self, message_id: str) -> None:
+        """Opt the endpoint out that a mail was for, whatever is written; who sent the relay here is not known."""
+        subscriber = await self._subscribers.by_mail(message_id)
+        if subscriber is None:
+            logger.info("somebody unsubscribes by message %s, which is no longer in the ledger", message_id)
+            return
+        await self._subscribers.opt_out(subscriber, {"ip_address": "", "user_agent": ""}, "mailto")
 
     async def _count(self, address: str, report: BounceReport | AbuseReport | None) -> None:
         message_id = self._tokens.read_bounce_address(address)
@@ -123,7 +147,9 @@ def bounced(message_id: str, address: str, report: BounceReport, arrived_at: dat
 
 
 class LimitedSmtp(SMTP):
-    """Turns connections away when there are too many."""
+    """Turns connections away when there are too many; takes lines that should have been shorter."""
+
+    line_length_limit = LINE_OCTETS_MAX
 
     def __init__(self, listener: "BounceSmtp", handler: Handler, **options: Any) -> None:
         super().__init__(handler, **options)
@@ -181,9 +207,9 @@ class BounceSmtp:
             self._server.close()
 
 
-async def take_bounces(receipts: Receipts, settings: Settings, life: Life) -> None:
+async def take_bounces(subscribers: Subscribers, settings: Settings, life: Life) -> None:
     """Serve for the life of a process."""
-    handler = Handler(receipts, settings.bounce_domain)
+    handler = Handler(subscribers, settings.bounce_domain)
     listener = BounceSmtp(handler, host=settings.bounce_smtp_host, port=settings.bounce_smtp_port)
     await listener.start()
     life.ready()

@@ -23,7 +23,8 @@ from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.messages.content import Content
 from repoint.work.outbox import Leased
 
-OWN = ("To", "Subject", "Date", "Message-ID", "subscriber", "token")  # what each message has, besides its values
+# What each message has, besides its values.
+OWN = ("To", "Subject", "Date", "Message-ID", "subscriber", "stop address", "token")
 TOKEN = OWN.index("token")
 CHARACTERS_MAX = 1_000_000
 
@@ -91,7 +92,7 @@ class Letter:
         subscriber = returns.subscriber_token(row) if self.has_urls or returns.has_list_unsubscribe else ""
         if self.has_urls:
             variables["Pinpoint"] = {**variables["Pinpoint"], **returns.pages(subscriber)}
-        token, envelope_from = returns.stamp(row)
+        token, envelope_from, stop = returns.stamp(row)
         try:
             variables = with_overrides(self.content, variables)
             subject = filled(self.subject, self.heading.values(variables, lambda: now))
@@ -108,7 +109,7 @@ class Letter:
         if shape is None:
             shape = self.shapes[encodings] = self._shaped(encodings)
         heading = self.fixed or self.email.subject(subject).decode()
-        given = [address.decode(), heading, date_line.decode(), row.message_id, subscriber, token]
+        given = [address.decode(), heading, date_line.decode(), row.message_id, subscriber, stop, token]
         for own in values:
             given += own
         content = shape.fill(given)
@@ -126,9 +127,13 @@ class Letter:
 
     def _shaped(self, encodings: Sequence[str]) -> Shape:
         """The letter with its parts in these encodings."""
-        to, subject, date, message_id, subscriber = map(self.marks.mark, range(TOKEN))
+        to, subject, date, message_id, subscriber, stop = map(self.marks.mark, range(TOKEN))
         returns = self.returns
-        pairs = returns.unsubscribe_lines(subscriber) if returns.has_list_unsubscribe else ()
+        pairs = (
+            returns.unsubscribe_lines(subscriber, stop if returns.takes_mail else "")
+            if returns.has_list_unsubscribe
+            else ()
+        )
         lines = b"".join([header_line(*pair) for pair in pairs])
         heading = Heading(to.encode(), subject.encode(), message_id, date.encode(), lines)
         runs: list[Run] = []

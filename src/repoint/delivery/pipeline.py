@@ -220,8 +220,8 @@ def stamp(_: Workshop, delivery: Delivery) -> Outcome | None:
     """Make what comes back traceable: the recipient's pixel and links, unsubscribe headers, envelope sender."""
     row, rendered, returns = delivery.row, delivery.rendered, delivery.plan.returns
     if returns is not None:
-        token, delivery.envelope_from = returns.stamp(row)
-        delivery.headers.extend(returns.unsubscribe_headers(row))
+        token, delivery.envelope_from, stop_address = returns.stamp(row)
+        delivery.headers.extend(returns.unsubscribe_headers(row, stop_address))
         if "HtmlPart" in rendered:
             rendered["HtmlPart"] = returns.stamped(rendered["HtmlPart"], token)
     return None

@@ -24,10 +24,14 @@ CONTENTS_MAX = 64
 
 
 class Stamp(NamedTuple):
-    """What is one message's own: the token of its pixel and links, its envelope sender (empty: the visible one)."""
+    """What is one message's own: the token of its pixel and links, its envelope sender (empty: the visible one).
+
+    `stop_address` is where a mail unsubscribes its endpoint, if it is to have one.
+    """
 
     token: str
     envelope_from: str
+    stop_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Returns:
     place: TrackingPlace | None
     has_list_unsubscribe: bool
     bounce_domain: str
+    takes_mail: bool
 
     def tracked(self, content: Content) -> Content:
         """The content with the HTML's links and pixel prepared, before it is rendered."""
@@ -69,7 +74,8 @@ class Returns:
         mac = self.tokens.message_mac(row.message_id)
         token = self.tokens.tracking_token(row.app_id, row.message_id, mac) if self.place is not None else ""
         envelope = self.tokens.bounce_address(row.message_id, mac, self.bounce_domain) if self.bounce_domain else ""
-        return Stamp(token, envelope)
+        stop = self.has_list_unsubscribe and self.takes_mail
+        return Stamp(token, envelope, self.tokens.stop_address(row.message_id, mac, self.bounce_domain) if stop else "")
 
     def stamped(self, html: str, token: str) -> str:
         """A rendered HTML part with its message's token."""
@@ -80,18 +86,18 @@ class Returns:
         assert self.place is not None
         return self.tracker.rendered_link(marked, self.place).replace(self.tracker.mark, token)
 
-    def unsubscribe_headers(self, row: Leased) -> list[tuple[str, str]]:
-        """RFC 8058's pair, where it is wanted; a bare address has no endpoint that could be opted out."""
+    def unsubscribe_headers(self, row: Leased, stop_address: str) -> list[tuple[str, str]]:
+        """What `unsubscribe_lines` makes, where it is wanted; a bare address has no endpoint to be opted out."""
         if not self.has_list_unsubscribe or not row.personal.get("IsEndpoint"):
             return []
-        return self.unsubscribe_lines(self.subscriber_token(row))
+        return self.unsubscribe_lines(self.subscriber_token(row), stop_address)
 
-    def unsubscribe_lines(self, subscriber: str) -> list[tuple[str, str]]:
-        """The pair for a subscriber's token."""
-        return [
-            ("List-Unsubscribe", f"<{self.base_url}/t/u/{subscriber}>"),
-            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-        ]
+    def unsubscribe_lines(self, subscriber: str, stop_address: str) -> list[tuple[str, str]]:
+        """RFC 8058's pair for a subscriber's token, and for those without the web an address to write to (RFC 2369)."""
+        ways = [f"<{self.base_url}/t/u/{subscriber}>"] if self.base_url else []
+        ways += [f"<mailto:{stop_address}>"] if stop_address else []
+        post = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if self.base_url else []
+        return [("List-Unsubscribe", ", ".join(ways)), *post]
 
     def subscriber_token(self, row: Leased) -> str:
         """What opens the recipient's own pages."""
@@ -111,11 +117,12 @@ def names_urls(content: Content) -> bool:
 class ReturnPaths:
     """Makes the decisions; one for a process."""
 
-    def __init__(self, tokens: Tokens, *, public_url: str, bounce_domain: str) -> None:
+    def __init__(self, tokens: Tokens, *, public_url: str, bounce_domain: str, takes_mail: bool = False) -> None:
         self.tokens = tokens
         self._tracker = Tracker(tokens)
         self._public_url = public_url.rstrip("/")
         self._bounce_domain = bounce_domain
+        self._takes_mail = takes_mail and bool(bounce_domain)
 
     def plan(self, app_id: str, settings: Tracking, content: Content, shared: Mapping[str, Any]) -> Returns:
         """What an activity's mails carry; a header of the message's own beats the application's settings."""
@@ -129,8 +136,10 @@ class ReturnPaths:
             app_id=app_id,
             base_url=base_url,
             place=TrackingPlace(app_id, base_url, opens, clicks) if has_place else None,
-            has_list_unsubscribe=bool(base_url) and _has_list_unsubscribe(headers, settings, shared),
+            has_list_unsubscribe=bool(base_url or self._takes_mail)
+            and _has_list_unsubscribe(headers, settings, shared),
             bounce_domain=self._bounce_domain,
+            takes_mail=self._takes_mail,
         )
 
 
@@ -160,4 +169,9 @@ def is_campaign(shared: Mapping[str, Any]) -> bool:
 
 def return_paths(seal: Seal, settings: Settings) -> ReturnPaths:
     """As the settings have them."""
-    return ReturnPaths(Tokens(seal), public_url=settings.public_url, bounce_domain=settings.bounce_domain)
+    return ReturnPaths(
+        Tokens(seal),
+        public_url=settings.public_url,
+        bounce_domain=settings.bounce_domain,
+        takes_mail=bool(settings.bounce_smtp_port),
+    )

@@ -1,10 +1,12 @@
 """What links and bounce addresses carry, signed so that only we can have made it (HMAC-SHA256, RFC 2104).
 
-A message has one signature, taken apart: some of its bytes sign the tracking token, others the bounce address. Links
-that can change something (unsubscribe, preferences) are signed on their own, so that who has seen a pixel's address
-can open no other door. A link's target is signed for its application, once for all messages that have it.
+A message has one signature, taken apart: some of its bytes sign the tracking token, others the bounce address, the last
+ones the address that unsubscribes by mail; none of these can be found from another. Links that can change something
+(unsubscribe, preferences) are signed on their own. So who has seen a pixel's address can open no other door. A link's
+target is signed for its application, once for all messages that have it.
 
-Nothing here expires: a link in an old mail has to work for as long as the installation has its key.
+Nothing here expires: a link in an old mail has to work for as long as the installation has its key; what goes by the
+message alone (bounces, unsubscribing by mail) for as long as the ledger has the message.
 """
 
 import base64
@@ -20,13 +22,14 @@ from repoint.sealing import Seal
 BLOCK_BYTES = 64  # SHA-256's
 APPS_MAX = 256
 MAC_BYTES = 12  # 96 bits, 16 characters
-BOUNCE_MAC_BYTES = 10  # 80 bits, 16 characters of base 32: the local part of an address is at most 64 octets
+# 80 bits each, 16 characters of base 32: the local part of an address is at most 64 octets.
+BOUNCE_MAC, STOP_MAC = slice(12, 22), slice(22, 32)
 APP_CHARACTERS = 22
 MAC_CHARACTERS = 16
 HEAD_CHARACTERS = APP_CHARACTERS + MAC_CHARACTERS
 TOKEN_CHARACTERS_MAX = 4096
 LINK_CHARACTERS_MAX = 8192
-BOUNCE_PREFIX = "bounce+"
+BOUNCE_PREFIX, STOP_PREFIX = "bounce+", "stop+"
 APP_ID = re.compile(r"[0-9a-f]{32}\Z")
 ENDPOINT_ID_CHARACTERS_MAX = 300  # of a longer one the ledger is asked, to keep header lines short
 
@@ -152,17 +155,30 @@ class Tokens:
 
     def bounce_address(self, message_id: str, mac: bytes, domain: str) -> str:
         """The envelope sender that tells a message by the address its bounces come to (VERP)."""
-        signed = mac[MAC_BYTES : MAC_BYTES + BOUNCE_MAC_BYTES]
-        return f"{BOUNCE_PREFIX}{base64.b32encode(signed).decode().lower()}{message_id}@{domain}"
+        return f"{BOUNCE_PREFIX}{_base32(mac[BOUNCE_MAC])}{message_id}@{domain}"
 
     def read_bounce_address(self, address: str) -> str | None:
         """The message an address was made for, or None if we have not made it; relays may change its case."""
+        return self._read_address(address, BOUNCE_PREFIX, BOUNCE_MAC)
+
+    def stop_address(self, message_id: str, mac: bytes, domain: str) -> str:
+        """Where a mail to it says that the message's endpoint is to get nothing more."""
+        return f"{STOP_PREFIX}{_base32(mac[STOP_MAC])}{message_id}@{domain}"
+
+    def read_stop_address(self, address: str) -> str | None:
+        """The message an address was made for, or None if we have not made it."""
+        return self._read_address(address, STOP_PREFIX, STOP_MAC)
+
+    def _read_address(self, address: str, prefix: str, part: slice) -> str | None:
         local = address.rpartition("@")[0].lower()
-        if not local.startswith(BOUNCE_PREFIX):
+        if not local.startswith(prefix):
             return None
-        rest = local[len(BOUNCE_PREFIX) :]
+        rest = local[len(prefix) :]
         given, message_id = rest[:MAC_CHARACTERS], rest[MAC_CHARACTERS:]
         if not rest.isascii() or not message_id:
             return None
-        mac = self.message_mac(message_id)[MAC_BYTES : MAC_BYTES + BOUNCE_MAC_BYTES]
-        return message_id if hmac.compare_digest(given, base64.b32encode(mac).decode().lower()) else None
+        return message_id if hmac.compare_digest(given, _base32(self.message_mac(message_id)[part])) else None
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data).decode().lower()

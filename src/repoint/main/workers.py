@@ -21,6 +21,7 @@ from repoint.delivery.providers.smtp import SmtpProvider
 from repoint.delivery.receipts import build_receipts
 from repoint.delivery.returns import return_paths
 from repoint.delivery.routing import EmailRouter
+from repoint.delivery.subscribers import Subscribers
 from repoint.delivery.worker import Worker
 from repoint.inbox.provider import InboxTextProvider
 from repoint.inbox.smtp import InboxSmtp
@@ -116,9 +117,10 @@ def build_storage(settings: Settings) -> Storage:
 
 
 async def bounce_process(installation: Installation, life: Life) -> None:
-    """The process that takes bounces and abuse reports."""
+    """The process that takes bounces, abuse reports and mail that unsubscribes."""
     async with installation.server() as server:
-        await take_bounces(build_receipts(server, installation.settings), installation.settings, life)
+        subscribers = Subscribers(server, build_receipts(server, installation.settings))
+        await take_bounces(subscribers, installation.settings, life)
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ import falcon.asgi
 
 from repoint.db import Connection, DatabaseUnavailableError
 from repoint.delivery.receipts import Receipts, SentMail
+from repoint.delivery.subscribers import UNSUBSCRIBE_TAG
 from repoint.delivery.tokens import Recipient, Tokens
 from repoint.delivery.tracking import read_tags
 from repoint.resources.events import store as events
@@ -31,7 +32,6 @@ NOT_STORED = [
 ]
 RECORD_SECONDS_MAX = 2.0  # a reader waits for the page behind the link, not for our database
 AGENT_CHARACTERS_MAX = 1000
-UNSUBSCRIBE_TAG = "unsubscribeLinkTag"
 
 
 class Visitor(NamedTuple):

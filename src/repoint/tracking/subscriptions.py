@@ -4,31 +4,24 @@ The token in the address is the proof, so there is nothing a foreign site could 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 import falcon
 import falcon.asgi
 
-from repoint.db import Connection
-from repoint.delivery.receipts import SentMail
+from repoint.delivery.subscribers import Asking, Subscribers
 from repoint.delivery.tokens import Subscriber
-from repoint.resources.apps import load_app
-from repoint.resources.call import Call, Server
-from repoint.resources.endpoints import store as endpoints
-from repoint.resources.endpoints.checks import checked_update
-from repoint.resources.endpoints.merge import merge_in_transaction
+from repoint.resources.call import Server
 from repoint.resources.endpoints.store import Endpoint
-from repoint.resources.events import store as events
-from repoint.resources.events.store import Event
 from repoint.resources.tracking import Field, Tracking, load_tracking
 from repoint.tracking import pages
-from repoint.tracking.hits import UNSUBSCRIBE_TAG, Door, Visitor
+from repoint.tracking.hits import Door
 from repoint.wire.exceptions import BadRequestException
 
 BODY_BYTES_MAX = 64 * 1024
 ONE_CLICK = "One-Click"
+ONE_CLICK_MEANS = "one-click"
 Form = dict[str, list[str]]
 
 
@@ -38,6 +31,11 @@ class Desk:
 
     door: Door
     server: Server
+
+    @property
+    def subscribers(self) -> Subscribers:
+        """The endpoints behind it."""
+        return Subscribers(self.server, self.door.receipts)
 
     def subscriber(self, token: str) -> Subscriber:
         """Whose token it is.
@@ -50,55 +48,9 @@ class Desk:
             raise falcon.HTTPNotFound
         return found
 
-    async def endpoint(self, subscriber: Subscriber) -> Endpoint | None:
-        """The endpoint as it is now, if it is still there."""
-        await self.server.db.settle()
-        if await self.server.db.cached(load_app, subscriber.app_id) is None:
-            return None
-        endpoint_id = subscriber.endpoint_id
-        if not endpoint_id:
-            mail = await self.door.receipts.find_one(subscriber.message_id)
-            endpoint_id = mail.row.endpoint_id if mail else ""
-        return await endpoints.get(self.server.db, subscriber.app_id, endpoint_id)
-
     async def settings(self, subscriber: Subscriber) -> Tracking:
         """The application's preference page."""
         return await self.server.db.cached(load_tracking, subscriber.app_id)
-
-    async def change(self, subscriber: Subscriber, endpoint: Endpoint, visitor: Visitor, given: dict[str, Any]) -> None:
-        """Merge new values into the endpoint, by the rules of UpdateEndpoint; opting out leaves its event.
-
-        Raises:
-            BadRequestException: for a value an endpoint cannot have.
-        """
-        app = await self.server.db.cached(load_app, subscriber.app_id)
-        assert app is not None
-        call = Call(self.server, app.region, "preferences")
-        status = "ACTIVE" if endpoint.is_active else "INACTIVE"
-        update = await checked_update(call, app.app_id, endpoint.given_id, {**given, "EndpointStatus": status})
-
-        mail = await self.door.receipts.find_one(subscriber.message_id)
-
-        async def write(connection: Connection) -> None:
-            key = (endpoint.app_id, endpoint.endpoint_id)
-            await endpoints.lock(connection, key)
-            (before,) = await endpoints.get_many(connection, [key])
-            if before is None:
-                return
-            for problem in await merge_in_transaction(connection, [update]):
-                if problem is not None:
-                    raise problem
-            if mail is not None and update.is_opted_out and not before.is_opted_out:
-                await events.append(connection, [unsubscribed(mail, visitor, self.server.clock())])
-
-        await self.server.db.atomically(write)
-
-
-def unsubscribed(mail: SentMail, visitor: Visitor, now: datetime) -> Event:
-    """The event of opting out by a mail's own means: a click on a link that has no target."""
-    tags = {UNSUBSCRIBE_TAG: ["one-click"]}
-    detail = {"click": {**visitor._asdict(), "link": "List-Unsubscribe", "link_tags": tags}}
-    return mail.event("_email.unsubscribe", detail, "List-Unsubscribe", now)
 
 
 class Unsubscribe:
@@ -109,7 +61,7 @@ class Unsubscribe:
 
     async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
         """Ask. A GET changes nothing, since scanners follow every link in a mail."""
-        endpoint = await self._desk.endpoint(self._desk.subscriber(token))
+        endpoint = await self._desk.subscribers.endpoint(self._desk.subscriber(token))
         if endpoint is None:
             show(response, pages.gone_page())
         elif endpoint.is_opted_out:
@@ -122,9 +74,8 @@ class Unsubscribe:
         subscriber = self._desk.subscriber(token)
         if not await _is_meant(request):
             raise falcon.HTTPBadRequest(description="Send List-Unsubscribe=One-Click (RFC 8058)")
-        endpoint = await self._desk.endpoint(subscriber)
-        if endpoint is not None and not endpoint.is_opted_out:
-            await self._desk.change(subscriber, endpoint, self._desk.door.visitor(request), {"OptOut": "ALL"})
+        subscribers = self._desk.subscribers
+        endpoint = await subscribers.opt_out(subscriber, self._desk.door.visitor(request)._asdict(), ONE_CLICK_MEANS)
         show(response, pages.unsubscribed_page(f"../p/{token}" if endpoint else None))
 
 
@@ -137,7 +88,7 @@ class Preferences:
     async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
         """The form as things stand."""
         subscriber = self._desk.subscriber(token)
-        endpoint = await self._desk.endpoint(subscriber)
+        endpoint = await self._desk.subscribers.endpoint(subscriber)
         if endpoint is None:
             show(response, pages.gone_page())
         else:
@@ -147,18 +98,19 @@ class Preferences:
         """Save, and show what is in force now."""
         subscriber = self._desk.subscriber(token)
         form = read_form(await read_body(request))
-        endpoint, settings = await self._desk.endpoint(subscriber), await self._desk.settings(subscriber)
+        endpoint, settings = await self._desk.subscribers.endpoint(subscriber), await self._desk.settings(subscriber)
         if endpoint is None:
             show(response, pages.gone_page())
             return
         try:
             given = values_of(settings, form)
-            await self._desk.change(subscriber, endpoint, self._desk.door.visitor(request), given)
+            who = self._desk.door.visitor(request)._asdict()
+            await self._desk.subscribers.change(endpoint, given, Asking(subscriber.message_id, who, ONE_CLICK_MEANS))
         except BadRequestException as error:
             response.status = falcon.HTTP_400
             show(response, form_page(settings, endpoint, pages.fault_note(error.message)))
             return
-        after = await self._desk.endpoint(subscriber) or endpoint
+        after = await self._desk.subscribers.endpoint(subscriber) or endpoint
         show(response, form_page(settings, after, pages.saved_note()))
 
 
