@@ -48,7 +48,8 @@ class Courier:
 
     async def deliver(self, batch: Sequence[Leased]) -> None:
         """Rows of the outbox, from reading to record."""
-        deliveries = await self._prepare(batch, await self._endpoints(batch))
+        endpoints = await self._endpoints(batch)
+        deliveries = await self._prepare([(row, endpoints.get((row.app_id, row.endpoint_id))) for row in batch])
         await self._send(deliveries)
         await self._record(deliveries)
 
@@ -70,8 +71,7 @@ class Courier:
         """The messages of an activity's slices, ready for the wire."""
         async with self._db.connection() as connection:
             found = await messages.read_slices(connection, some)
-        by_key = {(row.app_id, row.endpoint_id): endpoint for row, endpoint in found if endpoint is not None}
-        return await self._prepare([row for row, _ in found], by_key)
+        return await self._prepare(found)
 
     async def deliver_slices(self, some: Sequence[Slice], deliveries: Sequence[Delivery]) -> None:
         """Prepared slices onto the wire, and the record of them; then they are gone."""
@@ -93,20 +93,21 @@ class Courier:
             found = await endpoints.get_many(connection, keys)
         return {key: endpoint for key, endpoint in zip(keys, found, strict=True) if endpoint is not None}
 
-    async def _prepare(self, batch: Sequence[Leased], found: Mapping[tuple[str, str], Endpoint]) -> list[Delivery]:
+    async def _prepare(self, found: Sequence[tuple[Leased, Endpoint | None]]) -> list[Delivery]:
         """Everything up to the wire; what the steps need from the database is read here, in a few queries for all."""
-        plans = await self._planner.plans([(row.app_id, row.activity_id, row.channel_type) for row in batch])
+        batch = [row for row, _ in found]
+        plans = await self._planner.plans({(row.app_id, row.activity_id, row.channel_type) for row in batch})
         suppressed = await self._suppressed(batch, plans)
         now = self._clock()
         deliveries = [
             Delivery(
                 row,
                 plans[row.activity_id, row.channel_type],
-                found.get((row.app_id, row.endpoint_id)),
+                endpoint,
                 now,
-                suppressed.get((row.app_id, row.address)),
+                suppressed.get((row.app_id, row.address)) if suppressed else None,
             )
-            for row in batch
+            for row, endpoint in found
         ]
         asking = [delivery for delivery in deliveries if delivery.plan.asks]
         if asking:

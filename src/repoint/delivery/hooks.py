@@ -6,8 +6,9 @@ guide, "Customizing segments with AWS Lambda".
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Failure, given_id, groups_of
 from repoint.delivery.payloads import endpoint_document, hook_head, sound
@@ -73,7 +74,7 @@ def changed_endpoint(endpoint: Endpoint, said: Any) -> Endpoint:
         if given.get(member) not in (None, known):
             raise AnswerFaultError(f"{member}: cannot be changed")
     user = _mapping("User", given.get("User") or {})
-    return replace(
+    return structs.replace(
         endpoint,
         attributes=_lists("Attributes", given, endpoint.attributes, left_out="CohortId"),
         metrics=_numbers("Metrics", given, endpoint.metrics),

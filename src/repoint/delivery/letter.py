@@ -35,6 +35,7 @@ class Filled(NamedTuple):
     content: bytes
     subject: str
     envelope_from: str
+    may_have_dots: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Shape:
     """A letter with its parts in certain encodings: texts and places by turns, and what belongs into these.
 
     `order` picks it from what a message is given (OWN and its values) and its runs. A `boundary` is named if its values
-    might make another one.
+    might make another one. For `may_have_dots` see `Email`.
     """
 
     whole: list[str]
@@ -50,6 +51,7 @@ class Shape:
     runs: Sequence[Run]
     boundary: str
     boundaries: int
+    may_have_dots: bool
 
     def fill(self, given: list[str]) -> bytes | None:
         """One message; None when it has to be made from its parts."""
@@ -113,7 +115,7 @@ class Letter:
         for own in values:
             given += own
         content = shape.fill(given)
-        return Filled(content, subject, envelope_from) if content is not None else None
+        return Filled(content, subject, envelope_from, shape.may_have_dots) if content is not None else None
 
     def _encodings(self, values: Sequence[Sequence[str]], token: str) -> tuple[str, ...] | None:
         """How these values want the parts encoded; None when it takes the whole of one to tell."""
@@ -149,6 +151,7 @@ class Letter:
             runs=runs,
             boundary=boundary if any(part.may_forge for part in plain) else "",
             boundaries=whole.count(boundary),
+            may_have_dots=bool(runs) or "\n." in whole or any(text.endswith("\n") for text in pieces[:-1:2]),
         )
 
 

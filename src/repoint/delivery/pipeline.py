@@ -185,6 +185,7 @@ def _fill_in(workshop: Workshop, delivery: Delivery) -> bool:
     delivery.rendered = {"Subject": filled.subject}
     delivery.envelope_from = filled.envelope_from
     delivery.email = _email(delivery, filled.content)
+    delivery.email.may_have_dots = filled.may_have_dots
     return True
 
 

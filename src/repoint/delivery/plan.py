@@ -6,7 +6,7 @@ bytes of the email. What is left to do for each recipient is in `pipeline`.
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -205,17 +205,16 @@ class Planner:
         self.paths = paths
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
 
-    async def plans(self, wanted: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], Plan]:
+    async def plans(self, wanted: Collection[tuple[str, str, str]]) -> dict[tuple[str, str], Plan]:
         """The plans for these (application, activity, channel type), by activity and channel type.
 
         An activity that is no longer there, because it is older than the ledger, has none.
         """
         await self._db.settle()
-        keys = set(wanted)
-        shared = await self._shared({activity_id for _, activity_id, _ in keys})
+        shared = await self._shared({activity_id for _, activity_id, _ in wanted})
         return {
             (activity_id, channel_type): await self.plan(app_id, activity_id, channel_type, shared[activity_id])
-            for app_id, activity_id, channel_type in keys
+            for app_id, activity_id, channel_type in wanted
             if activity_id in shared
         }
 

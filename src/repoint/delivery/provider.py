@@ -71,6 +71,7 @@ class Email:
     """A finished email: RFC 5322 bytes with CRLF line ends, not dot-stuffed, and its envelope.
 
     `sender` is the mailbox in From, `identity` and `configuration_set` are the email channel's; SES wants to know.
+    `may_have_dots` is False when it is known that no line begins with a dot: SMTP then has none to double.
     """
 
     message_id: str
@@ -80,6 +81,7 @@ class Email:
     sender: str = ""
     identity: str = ""
     configuration_set: str = ""
+    may_have_dots: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
 
+from msgspec import structs
+
 from repoint.delivery.campaigning import context_of
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.settlement import events_of
@@ -49,7 +51,7 @@ def _specimen(model: Delivery, marks: dict[str, str]) -> Delivery:
     return replace(
         model,
         row=row,
-        endpoint=replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None,
+        endpoint=structs.replace(model.endpoint, given_id=marks["given_id"]) if model.endpoint else None,
         rendered={**model.rendered, "Subject": marks["subject"]},
         outcome=replace(model.outcome, status_message=marks["response"]),
         client_context=marks["context"],

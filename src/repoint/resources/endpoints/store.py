@@ -1,9 +1,10 @@
 """The endpoint table's reader. Its one writer is `merge`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+
+import msgspec
 
 from repoint.clock import iso8601
 from repoint.db import Connection, Database
@@ -13,9 +14,11 @@ EndpointKey = tuple[str, str]
 COORDINATES = ("Latitude", "Longitude")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A stored endpoint: everything needed to target it and to render for it."""
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """A stored endpoint: everything needed to target it and to render for it.
+
+    A struct, because a large send makes one for each recipient: a frozen dataclass takes ten times as long.
+    """
 
     app_id: str
     endpoint_id: str

@@ -67,27 +67,31 @@ class ReplyReader(asyncio.Protocol):
         lines = (self._buffer + data).split(b"\n")
         self._buffer = lines.pop()
         for line in lines:
-            if line[3:4] == b"-":
+            reply = None if self._lines else self._known.get(line)
+            if reply is not None:
+                self._pass_on(reply)
+            elif line[3:4] == b"-":
                 self._lines.append(line)
             else:
                 self._finish_reply(line)
-        if len(self._buffer) + sum(map(len, self._lines)) > REPLY_OCTETS_MAX:
+        if (self._buffer or self._lines) and len(self._buffer) + sum(map(len, self._lines)) > REPLY_OCTETS_MAX:
             self._fail(SmtpError("the relay's reply has no end"))
         if self._waiter is not None and len(self._replies) >= self._wanted and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _finish_reply(self, line: bytes) -> None:
-        reply = self._known.get(line) if not self._lines else None
+        reply = self._parse([*self._lines, line])
         if reply is None:
-            reply = self._parse([*self._lines, line])
-            if reply is None:
-                self._fail(SmtpError("the relay speaks something other than SMTP"))
-                return
+            self._fail(SmtpError("the relay speaks something other than SMTP"))
+            return
+        if not self._lines:
             if len(self._known) >= KNOWN_REPLIES_MAX:
                 self._known.clear()
-            if not self._lines:
-                self._known[line] = reply
-            self._lines = []
+            self._known[line] = reply
+        self._lines = []
+        self._pass_on(reply)
+
+    def _pass_on(self, reply: Reply) -> None:
         if self.error is not None:
             return
         if self.listener is not None:

@@ -30,16 +30,6 @@ def outcome_of(reply: Reply) -> Outcome:
     return Outcome(status, 200 if reply.is_ok else reply.code, f"{reply.code} {reply.text}"[:500])
 
 
-def refuse_address(email: Email, extensions: dict[str, str]) -> Outcome | None:
-    """An address that must not, or cannot, be put on the wire."""
-    for address in (email.envelope_from, email.recipient):
-        if BAD_ADDRESS.search(address):
-            return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 not an email address")
-        if not address.isascii() and "SMTPUTF8" not in extensions and not ascii_address(address).isascii():
-            return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 the relay does not take SMTPUTF8 addresses")
-    return None
-
-
 def ascii_address(address: str) -> str:
     """The address with its domain in ASCII, if that is all it needs (RFC 5891)."""
     local, at, domain = address.rpartition("@")
@@ -49,22 +39,30 @@ def ascii_address(address: str) -> str:
         return address
 
 
-def envelope(email: Email, extensions: dict[str, str]) -> tuple[bytes, bytes]:
-    """MAIL and RCPT."""
-    sender, recipient = ascii_address(email.envelope_from), ascii_address(email.recipient)
-    parameters = ""
+def envelope(email: Email, extensions: dict[str, str]) -> tuple[bytes, bytes] | Outcome:
+    """MAIL and RCPT; or an outcome, for an address that must not, or cannot, be put on the wire."""
+    sender, recipient = email.envelope_from, email.recipient
+    both, parameters = sender + recipient, ""
     if "8BITMIME" in extensions and not email.content.isascii():
-        parameters += " BODY=8BITMIME"
-    if not (sender.isascii() and recipient.isascii()):
-        parameters += " SMTPUTF8"
+        parameters = " BODY=8BITMIME"
+    if not (both.isascii() and both.isprintable()) or " " in both or "<" in both or ">" in both:
+        if BAD_ADDRESS.search(both):
+            return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 not an email address")
+        sender, recipient = ascii_address(sender), ascii_address(recipient)
+        if not (sender.isascii() and recipient.isascii()):
+            if "SMTPUTF8" not in extensions:
+                return Outcome(DeliveryStatus.PERMANENT_FAILURE, 553, "553 the relay does not take SMTPUTF8 addresses")
+            parameters += " SMTPUTF8"
     return f"MAIL FROM:<{sender}>{parameters}\r\n".encode(), f"RCPT TO:<{recipient}>\r\n".encode()
 
 
-def dotted(content: bytes) -> bytes:
+def dotted(email: Email) -> bytes:
     """The content with its dots doubled, and the line that ends it (RFC 5321 section 4.5.2)."""
-    if content.startswith(b"."):
-        content = b"." + content
-    content = content.replace(b"\r\n.", b"\r\n..")
+    content = email.content
+    if email.may_have_dots:
+        if content.startswith(b"."):
+            content = b"." + content
+        content = content.replace(b"\r\n.", b"\r\n..")
     return content + (b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
@@ -113,6 +111,7 @@ class Transfer:
         self._is_pipelined = "PIPELINING" in connection.extensions
         self._current: int | None = None
         self._following: int | None = None
+        self._envelope = (b"", b"")
         self._is_content_sent = False
         self._mail = self._rcpt = Reply(0, "")
         self._expected: Callable[[Reply], None] = self._on_mail
@@ -158,13 +157,15 @@ class Transfer:
             self._timer = self._loop.call_later(left, self._look_at_clock)
 
     def _take(self) -> int | None:
+        """The next message that has an envelope; it is its turn when all of the one before has been written."""
         while self._work and self._left > 0:
             index = self._work.popleft()
-            refusal = refuse_address(self._emails[index], self._connection.extensions)
-            if refusal is None:
+            found = envelope(self._emails[index], self._connection.extensions)
+            if not isinstance(found, Outcome):
+                self._envelope = found
                 self._left -= 1
                 return index
-            self._outcomes[index] = refusal
+            self._outcomes[index] = found
         return None
 
     def _write(self, data: bytes, expected: Callable[[Reply], None]) -> None:
@@ -174,8 +175,7 @@ class Transfer:
 
     def _write_envelope(self) -> None:
         """The current message's MAIL, RCPT and DATA as one group; MAIL alone without pipelining."""
-        assert self._current is not None
-        mail, rcpt = envelope(self._emails[self._current], self._connection.extensions)
+        mail, rcpt = self._envelope
         self._write(mail + rcpt + b"DATA\r\n" if self._is_pipelined else mail, self._on_mail)
 
     def _on_mail(self, reply: Reply) -> None:
@@ -185,8 +185,7 @@ class Transfer:
         elif self._is_pipelined:
             self._expected = self._on_rcpt
         elif reply.is_ok:
-            assert self._current is not None
-            self._write(envelope(self._emails[self._current], self._connection.extensions)[1], self._on_rcpt)
+            self._write(self._envelope[1], self._on_rcpt)
         else:
             self._refuse(reply)
 
@@ -230,12 +229,11 @@ class Transfer:
     def _write_content(self) -> None:
         """The content, its dot, and the next message's envelope."""
         assert self._current is not None
-        data = dotted(self._emails[self._current].content)
+        data = dotted(self._emails[self._current])
         self._is_content_sent = True
         self._following = self._take()
         if self._following is not None and self._is_pipelined:
-            mail, rcpt = envelope(self._emails[self._following], self._connection.extensions)
-            data = b"".join((data, mail, rcpt, b"DATA\r\n"))
+            data = b"".join((data, *self._envelope, b"DATA\r\n"))
         self._write(data, self._on_end)
 
     def _on_end(self, reply: Reply) -> None:
