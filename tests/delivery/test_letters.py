@@ -106,6 +106,8 @@ def filled(plan, delivery):
 @example(("", "日" * 4 + "{{Attributes.a}}", ""), ("x" * 28, "", "p@example.com"), None)
 @example(("", "日" * 4 + "{{Attributes.a}}", ""), ("x" * 29, "", "p@example.com"), None)
 @example(("", "{{Attributes.a}}\\é", ""), ("¥", "", "p@example.com"), "Shift_JIS")
+@example(("", "x\n{{Attributes.a}}.", ""), ("", "", "p@example.com"), None)
+@example(("", "x\n{{Attributes.a}}", "x\n.y"), (".", "", "p@example.com"), None)
 def test_a_letter_says_what_its_parts_say(paths, sources, values, charset):
     assume(any(sources[1:]))
     plan = plan_of(paths, *sources, charset=charset, CampaignId="c")
@@ -121,6 +123,8 @@ def test_a_letter_says_what_its_parts_say(paths, sources, values, charset):
         assert found.content == delivery.email.content
         assert found.subject == delivery.rendered.get("Subject", "")
         assert found.envelope_from == delivery.email.envelope_from
+        event("may have dots" if found.may_have_dots else "has no dots")
+        assert found.may_have_dots or b"\n." not in found.content
 
 
 @pytest.mark.parametrize(
