@@ -1,6 +1,7 @@
 """The documentation is true: generated pages are current, links lead somewhere, commands and examples exist."""
 
 import ast
+import code
 import re
 import subprocess
 import sys
@@ -36,6 +37,30 @@ def test_links_lead_somewhere(page):
 def test_python_examples_are_python(page):
     for example in PYTHON.findall(page.read_text()):
         assert ast.parse(example).body
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_examples_can_be_pasted_at_a_prompt(page):
+    """Where a statement of several lines ends with an empty one, and not before."""
+    for example in PYTHON.findall(page.read_text()):
+        prompt = Prompt()
+        for line in [*example.split("\n"), ""]:
+            assert not prompt.push(line) or line
+        assert prompt.faults == []
+
+
+class Prompt(code.InteractiveConsole):
+    """Python's, but it runs nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.faults = []
+
+    def runcode(self, code):
+        pass
+
+    def showsyntaxerror(self, *_, **__):
+        self.faults.append(self.buffer)
 
 
 def test_commands_that_are_named_exist():

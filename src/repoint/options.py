@@ -81,6 +81,15 @@ def settings_of(given: dict[str, Any]) -> Settings:
     return settings
 
 
+def ask(given: dict[str, Any], action: Callable[[Server], Any]) -> Any:
+    """The same as `run`, for commands that look at what is there: where nothing is, nothing is made."""
+    settings = Settings(**given)
+    if not settings.database_url and not (settings.data_dir / "postgres").is_dir():
+        where = f"there is no installation in {settings.data_dir.resolve()}"
+        raise click.ClickException(f"{where}: name its folder by --data-dir, or in REPOINT_DATA_DIR")
+    return run(given, action)
+
+
 def run(given: dict[str, Any], action: Callable[[Server], Any]) -> Any:
     """Open the installation for one action."""
     settings = settings_of(given)

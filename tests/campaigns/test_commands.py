@@ -3,6 +3,8 @@
 import json
 import subprocess
 
+import pytest
+
 from tests.campaigns.conftest import EMAIL, iso
 from tests.conftest import REPOINT, eventually
 
@@ -63,15 +65,17 @@ def test_why_tells_each_endpoints_story_from_the_facts_of_its_time(app):
     app.finished(campaign)
     app.put("out", OptOut="NONE")
     app.put("silver", User={"UserAttributes": {"Plan": ["gold"]}})
-    told = {name: as_json(app, "why", campaign, name)[1][0] for name in ("good", "out", "silver")}
+    answers = {name: as_json(app, "why", campaign, name)[1][0] for name in ("good", "out", "silver", "nobody")}
 
-    assert {name: answer["reason"] for name, answer in told.items()} == {
+    assert {name: answer["reason"] for name, answer in answers.items()} == {
         "good": "SENT",
         "out": "ENDPOINT_OPT_OUT",
         "silver": "NOT_A_MEMBER",
+        "nobody": "NOT_A_MEMBER",
     }
-    assert "250" in told["good"]["text"]
-    assert f"not in segment {segment} version 1" in told["silver"]["text"]
+    assert "250" in answers["good"]["text"]
+    assert f"not in segment {segment} version 1" in answers["silver"]["text"]
+    assert answers["nobody"]["text"].endswith("; there is none of this id now")
 
 
 def test_a_campaign_is_listed_shown_and_watched(app):
@@ -88,8 +92,65 @@ def test_a_campaign_is_listed_shown_and_watched(app):
     assert [(row["Id"], row["Status"], row["Name"]) for row in listed] == [(campaign, "COMPLETED", "spring")]
 
 
+def test_a_campaign_is_watched_from_before_its_run(app):
+    app.put("a")
+    campaign = app.campaign(start=iso(hours=1))
+    command = [REPOINT, "campaigns", "watch", campaign, "--data-dir", app.server.data_dir, "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        first = watching.stdout.readline()
+        app.update(campaign, Schedule={"StartTime": "IMMEDIATE"})
+        rest = watching.stdout.read().splitlines()
+
+    assert first.startswith("SCHEDULED: the first run is due at ")
+    assert rest[-1].endswith("1/1, 1 sent, 0 failed, 0 stopped")
+    assert len(rest) == len(set(rest))  # a line for what is new
+
+
+def test_preflight_notes_what_its_owner_may_not_expect(app):
+    nobody = {"Attributes": {"x": {"AttributeType": "INCLUSIVE", "Values": ["y"]}}}
+    paused = app.campaign(start=iso(hours=1), IsPaused=True)
+    empty = app.campaign(app.segment(**nobody), start=iso(hours=1))
+    app.put("a")
+    over = app.campaign()
+    app.finished(over)
+    notes = {name: as_json(app, "campaigns", "preflight", name)[1]["Notes"] for name in (paused, empty, over)}
+
+    assert notes == {
+        paused: ["the campaign is paused: its runs are skipped until it is resumed"],
+        empty: ["the segment is empty: nobody would be looked at"],
+        over: ["the campaign has run for the last time: this is whom it would reach now"],
+    }
+
+
+def test_preflight_says_which_part_of_a_message_is_no_template(app):
+    app.put("a")
+    content = {"EmailMessage": {**EMAIL["EmailMessage"], "Title": "Dear {{#if}"}}
+    status, report = as_json(
+        app, "campaigns", "preflight", app.campaign(start=iso(hours=1), MessageConfiguration=content)
+    )
+
+    assert (status, report["Messages"]) == (1, {"treatment 0: Subject: a {{ is not closed at line 1, column 6": 1})
+
+
 def test_an_unknown_campaign_is_said_to_be_unknown(app):
     for command in (["campaigns", "show"], ["campaigns", "preflight"], ["campaigns", "watch"]):
-        status, text = repoint(app, *command, "none")
-        assert (status, "there is no campaign none" in text) == (1, True)
-    assert repoint(app, "why", "none", "x")[0] == 1
+        assert repoint(app, *command, "none") == (1, "Error: there is no campaign none\n")
+    assert repoint(app, "why", "none", "x") == (1, "Error: there is no campaign none\n")
+
+
+def test_a_campaign_that_has_not_run_or_has_no_hook_is_said_to(app):
+    campaign = app.campaign(start=iso(hours=1))
+
+    assert f"campaign {campaign} has not run" in repoint(app, "why", campaign, "x")[1]
+    assert f"campaign {campaign} has no hook" in repoint(app, "campaigns", "hook-payload", campaign, "x")[1]
+
+
+@pytest.mark.parametrize(
+    "command", [["campaigns", "list"], ["campaigns", "next"], ["why", "c", "e"], ["events", "list"]]
+)
+def test_where_there_is_no_installation_nothing_is_made_to_be_looked_at(tmp_path, command):
+    done = subprocess.run([REPOINT, *command, "--data-dir", tmp_path / "x"], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: there is no installation in {tmp_path}/x: name its folder by --data-dir")
+    assert not (tmp_path / "x").exists()

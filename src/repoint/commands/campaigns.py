@@ -14,7 +14,7 @@ from repoint.clock import iso8601
 from repoint.delivery.rehearsal import rehearse as rehearse_messages
 from repoint.delivery.rehearsal import unsigned_domains
 from repoint.delivery.trial_calls import far_end_faults, hook_payload
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.call import Server
 from repoint.resources.campaigns import store
 from repoint.resources.campaigns.activities import Activity, list_activities
@@ -41,50 +41,54 @@ def campaigns_group() -> None:
 
 
 @campaigns_group.command("list")
-@settings_options(INSTALLATION)
 @APP
 @AS_JSON
+@settings_options(INSTALLATION)
 def campaigns_list(*, app_id: str | None, as_json: bool, **given: Any) -> None:
     """All campaigns: status, next run, name."""
-    found: list[StoredCampaign] = run(given, lambda server: _campaigns(server, app_id))
+    found: list[StoredCampaign] = ask(given, lambda server: _campaigns(server, app_id))
     if as_json:
         _json([_row(campaign) for campaign in found])
         return
+    if not found:
+        click.echo("there are no campaigns", err=True)
     for campaign in found:
         row = _row(campaign)
         click.echo(f"{row['Id']}  {row['Status']:<16}  next {row['NextRun'] or '-':<24}  {row['Name']}")
 
 
 @campaigns_group.command("next")
-@settings_options(INSTALLATION)
 @APP
 @click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="So many runs.")
 @AS_JSON
+@settings_options(INSTALLATION)
 def campaigns_next(*, app_id: str | None, count: int, as_json: bool, **given: Any) -> None:
     """What the scheduler will do next, in order."""
-    found: list[StoredCampaign] = run(given, lambda server: _campaigns(server, app_id))
+    found: list[StoredCampaign] = ask(given, lambda server: _campaigns(server, app_id))
     coming = sorted((row for campaign in found for row in _coming(campaign, count)), key=lambda row: row["At"])[:count]
     if as_json:
         _json(coming)
         return
+    if not coming:
+        click.echo("no run is scheduled", err=True)
     for row in coming:
         note = "  (paused: it will be skipped)" if row["IsPaused"] else ""
         click.echo(f"{row['At']}  campaign {row['CampaignId']} treatment {row['TreatmentId']}  {row['Name']}{note}")
 
 
 @campaigns_group.command("show")
-@settings_options(INSTALLATION)
 @click.argument("campaign_id")
 @AS_JSON
+@settings_options(INSTALLATION)
 def campaigns_show(*, campaign_id: str, as_json: bool, **given: Any) -> None:
     """One campaign, and its runs with whom they reached and left out."""
-    campaign, activities = run(given, lambda server: _with_activities(server, campaign_id))
+    campaign, activities = ask(given, lambda server: _with_activities(server, campaign_id))
     if as_json:
         runs = [{**one.document(), "Reason": one.reason} for one in activities]
         _json({**_row(campaign), "Definition": campaign.document, "Activities": runs})
         return
     for name, value in _row(campaign).items():
-        click.echo(f"{name:<10} {value}")
+        click.echo(f"{name:<10} {value or '-'}")
     for one in activities:
         click.echo(
             f"\nrun of {iso8601(one.slot)} treatment {one.treatment_id}: {one.state} {one.result or ''} {one.reason}"
@@ -95,29 +99,33 @@ def campaigns_show(*, campaign_id: str, as_json: bool, **given: Any) -> None:
 
 
 @campaigns_group.command("watch")
-@settings_options(INSTALLATION)
 @click.argument("campaign_id")
+@settings_options(INSTALLATION)
 def campaigns_watch(*, campaign_id: str, **given: Any) -> None:
     """Follow a campaign's latest run until it has ended."""
 
     async def watch(server: Server) -> None:
+        shown = ""
         while True:
             campaign, activities = await _with_activities(server, campaign_id)
             latest = [one for one in activities if one.slot == activities[0].slot]
             is_over = bool(latest) and all(one.ended_at for one in latest)
-            text = "  ".join(f"{one.treatment_id}: {_progress(one)}" for one in latest) or campaign.status
-            click.echo(f"\r{text}" if sys.stdout.isatty() else text, nl=not sys.stdout.isatty() or is_over)
+            text = "  ".join(f"{one.treatment_id}: {_progress(one)}" for one in latest) or _waiting(campaign)
+            if text != shown:
+                click.echo(f"\r\033[K{text}" if sys.stdout.isatty() else text, nl=not sys.stdout.isatty())
+                shown = text
             if is_over or campaign.fault or (not latest and campaign.status == "COMPLETED"):
+                click.echo(nl=sys.stdout.isatty())
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    run(given, watch)
+    ask(given, watch)
 
 
 @campaigns_group.command("preflight")
-@settings_options(INSTALLATION)
 @click.argument("campaign_id")
 @AS_JSON
+@settings_options(INSTALLATION)
 def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> None:
     """Whom the next run would reach, whom it would leave out and why, and what is amiss. Nothing is sent.
 
@@ -131,12 +139,12 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
         unsigned = await unsigned_domains(server, campaign.app_id, report.contents.values())
         return report, await _amiss(server, campaign, report), unsigned
 
-    report, amiss, unsigned = run(given, prepare)
+    report, amiss, unsigned = ask(given, prepare)
     counts = {name: dict(reasons) for name, reasons in report.counts.by_treatment.items() if name != ELSEWHERE}
     users = dict(report.counts.users)
     if as_json:
         shown = {"Counts": counts, "Users": users, "Faults": report.faults, "Messages": amiss, "Unsigned": unsigned}
-        _json({"At": iso8601(report.at), **shown})
+        _json({"At": iso8601(report.at), **shown, "Notes": report.notes})
     else:
         click.echo(f"judged for {iso8601(report.at)}")
         for name, reasons in counts.items():
@@ -149,40 +157,52 @@ def campaigns_preflight(*, campaign_id: str, as_json: bool, **given: Any) -> Non
             click.echo(f"FAIL  {number} of {len(report.samples)} messages made on trial: {text}")
         for fault in report.faults:
             click.echo(f"FAIL  {fault}")
+        for note in report.notes:
+            click.echo(f"NOTE  {note}")
         for domain in unsigned:
             click.echo(f"NOTE  no DKIM key here signs for {domain}: make one by `repoint dkim create {domain}`")
     sys.exit(1 if report.faults or amiss else 0)
 
 
 @campaigns_group.command("hook-payload")
-@settings_options(INSTALLATION)
 @click.argument("campaign_id")
 @click.argument("endpoint_ids", metavar="ENDPOINT...", nargs=-1)
+@settings_options(INSTALLATION)
 def campaigns_hook_payload(*, campaign_id: str, endpoint_ids: Sequence[str], **given: Any) -> None:
     """What the campaign's hook would be told of endpoints, as JSON for `repoint functions test`."""
 
     async def make(server: Server) -> dict[str, Any]:
         try:
-            return await hook_payload(server, await _campaign(server, campaign_id), endpoint_ids)
+            payload = await hook_payload(server, await _campaign(server, campaign_id), endpoint_ids)
         except RunError as error:
             raise click.ClickException(error.reason) from None
+        if payload is None:
+            raise click.ClickException(f"campaign {campaign_id} has no hook, and its application neither")
+        return payload
 
-    _json(run(given, make))
+    _json(ask(given, make))
 
 
 @click.command("why")
-@settings_options(INSTALLATION)
 @click.argument("campaign_id")
 @click.argument("endpoint_id")
 @AS_JSON
+@settings_options(INSTALLATION)
 def why_command(*, campaign_id: str, endpoint_id: str, as_json: bool, **given: Any) -> None:
     """Why an endpoint got a campaign's message, or did not, run by run, with the facts as they stood then."""
-    answers: list[Answer] = run(given, lambda server: explain(server.db, campaign_id, endpoint_id))
+
+    async def explained(server: Server) -> list[Answer]:
+        await _campaign(server, campaign_id)
+        return await explain(server.db, campaign_id, endpoint_id)
+
+    answers: list[Answer] = ask(given, explained)
     if as_json:
         _json([msgspec.to_builtins(answer) for answer in answers])
         return
     if not answers:
-        raise click.ClickException(f"campaign {campaign_id} has not run")
+        raise click.ClickException(
+            f"campaign {campaign_id} has not run: `repoint campaigns preflight {campaign_id}` says whom it would reach"
+        )
     for answer in answers:
         click.echo(f"run of {iso8601(answer.slot)}, treatment {answer.treatment_id}: {answer.reason}")
         click.echo(f"  {answer.text}")
@@ -242,6 +262,12 @@ def _row(campaign: StoredCampaign) -> dict[str, Any]:
         "Segment": f"{campaign.document['SegmentId']} version {campaign.document['SegmentVersion']}",
         "NextRun": iso8601(min(coming)) if coming else None,
     }
+
+
+def _waiting(campaign: StoredCampaign) -> str:
+    """What there is to see of a campaign that has not run."""
+    coming = _row(campaign)["NextRun"]
+    return f"{campaign.status}: the first run is due at {coming}" if coming else campaign.status
 
 
 def _coming(campaign: StoredCampaign, count: int) -> Sequence[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.call import Server
 from repoint.resources.events.reader import BEGINNING, LoggedEvent, Position, current_snapshot, each_event, read
 from repoint.resources.events.records import record_of
@@ -41,7 +41,7 @@ def events_list(
 ) -> None:
     """All events in the log, in order."""
     show = _Printer(event_types, as_json=as_json, limit=limit)
-    run(given, lambda server: _print_from(server, Position(BEGINNING), app_id, show, follow=follow))
+    ask(given, lambda server: _print_from(server, Position(BEGINNING), app_id, show, follow=follow))
 
 
 @events_group.command("tail")
@@ -61,7 +61,7 @@ def events_tail(
         if follow:
             await _print_from(server, Position(here), app_id, show, follow=True)
 
-    run(given, tail)
+    ask(given, tail)
 
 
 class _Printer:

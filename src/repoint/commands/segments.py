@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from repoint.clock import iso8601
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.call import Server
 from repoint.resources.endpoints.store import document as endpoint_document
 from repoint.resources.segments import audience
@@ -59,7 +59,7 @@ def _on_segment(named: dict[str, Any], action: Action[Result]) -> tuple[StoredSe
         return segment, await action(server, segment)
 
     try:
-        result: tuple[StoredSegment, Result] = run(named, act)
+        result: tuple[StoredSegment, Result] = ask(named, act)
     except (BadRequestException, NotFoundException) as error:
         raise click.ClickException(error.message) from None
     return result
@@ -89,7 +89,7 @@ def segments_list(*, app_id: str | None, as_json: bool, **given: Any) -> None:
         keys = await find_segments(server.db, None, app_id)
         return [await load_segment(server.db, (*key, None)) for key in keys]
 
-    found = [segment for segment in run(given, find) if segment is not None]
+    found = [segment for segment in ask(given, find) if segment is not None]
     if as_json:
         _print_json([_summary(segment) for segment in found])
         return

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.events.stream import EventStream, load_streams
 
 
@@ -15,11 +15,11 @@ def streams_group() -> None:
 
 
 @streams_group.command("list")
-@settings_options(INSTALLATION)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@settings_options(INSTALLATION)
 def streams_list(*, as_json: bool, **given: Any) -> None:
     """List the streams: how many events have arrived, when the last did, and what the far end says."""
-    found: list[EventStream] = run(given, lambda server: load_streams(server.db))
+    found: list[EventStream] = ask(given, lambda server: load_streams(server.db))
     if as_json:
         click.echo(json.dumps([_document(one) for one in found], default=str, indent=2))
         return

@@ -115,20 +115,20 @@ def render_parts(
         if "{{" not in source:
             rendered[name] = source
             continue
-        template = templates.get(source, escape=name == "HtmlPart")
-        if missing_fails:
-            _refuse_missing(template, name, content, variables)
         try:
+            template = templates.get(source, escape=name == "HtmlPart")
+            if missing_fails:
+                _refuse_missing(template, content, variables)
             rendered[name] = template.render(values, now=lambda: now)
-        except handlebars.RenderError as error:
+        except (RenderingError, handlebars.RenderError) as error:
             raise RenderingError(f"{name}: {error}") from None
     return rendered
 
 
-def _refuse_missing(template: handlebars.Template, part: str, content: Content, variables: Mapping[str, Any]) -> None:
+def _refuse_missing(template: handlebars.Template, content: Content, variables: Mapping[str, Any]) -> None:
     for name in sorted(template.variables):
         if name not in content.substitutions and name not in content.defaults and is_missing(variables, name):
-            raise RenderingError(f"{part}: {name} has no value")
+            raise RenderingError(f"{name} has no value")
 
 
 def is_missing(variables: Mapping[str, Any], path: str) -> bool:

@@ -41,8 +41,8 @@ async def far_end_faults(
     return faults + await _unanswered(server, asked)
 
 
-async def hook_payload(server: Server, campaign: StoredCampaign, endpoint_ids: Sequence[str]) -> dict[str, Any]:
-    """What the campaign's hook would be told of endpoints now, for the default treatment.
+async def hook_payload(server: Server, campaign: StoredCampaign, endpoint_ids: Sequence[str]) -> dict[str, Any] | None:
+    """What the campaign's hook would be told of endpoints now, for the default treatment; None if it has no hook.
 
     Raises:
         RunError: when the campaign cannot run.
@@ -52,6 +52,8 @@ async def hook_payload(server: Server, campaign: StoredCampaign, endpoint_ids: S
     await server.db.settle()
     treatment = treatments_of(campaign.document)[0]
     content = await content_of(Call(server, app.region), campaign, treatment, "trial", None)
+    if not content.get("Hook"):
+        return None
     async with server.db.connection() as connection:
         found = await get_many(connection, [(app.app_id, fold(endpoint_id)) for endpoint_id in endpoint_ids])
     endpoints = {endpoint.given_id: endpoint_document(endpoint) for endpoint in found if endpoint is not None}

@@ -23,7 +23,8 @@ SAMPLE_MAX = 200
 class Report:
     """What a run would do.
 
-    `counts` are those of whom it would reach, and whom not; `faults` are what would stop it; `contents` each
+    `counts` are those of whom it would reach, and whom not; `faults` are what would stop it, `notes` what else its
+    owner may not expect; `contents` each
     treatment's content as delivery gets it; `samples` some of the endpoints reached, with their treatment. `at` is the
     moment it is judged for: the next run's, or now.
     """
@@ -31,6 +32,7 @@ class Report:
     at: datetime
     counts: Counts = field(default_factory=lambda: Counts({}, {}))
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     contents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     samples: Sequence[tuple[str, str]] = ()
 
@@ -45,6 +47,10 @@ async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
     report = Report(at=max(server.clock(), min(coming, default=server.clock())))
     if campaign.fault is not None:
         report.faults.append(campaign.fault_reason)
+    elif campaign.is_paused:
+        report.notes.append("the campaign is paused: its runs are skipped until it is resumed")
+    elif not coming and campaign.status == "COMPLETED":
+        report.notes.append("the campaign has run for the last time: this is whom it would reach now")
     for treatment in treatments_of(campaign.document):
         try:
             content = await content_of(call, campaign, treatment, "preflight", None)
@@ -62,6 +68,8 @@ async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
         selection = selection_of(campaign, _everybody(campaign, report.at), report.at)
         report.counts = await snapshot.count(connection, condition, selection)
         report.samples = await snapshot.sample(connection, condition, selection, SAMPLE_MAX)
+    if not any(report.counts.by_treatment.values()):
+        report.notes.append("the segment is empty: nobody would be looked at")
     return report
 
 

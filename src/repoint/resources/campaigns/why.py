@@ -82,10 +82,10 @@ def _answer(row: tuple[Any, ...], endpoint: Endpoint | None) -> Answer:
     elif started_at is None:
         reason, text = state, f"the run did not select anybody: {why or 'it has not begun'}"
     else:
-        reason = "NOT_A_MEMBER"
+        reason, now = "NOT_A_MEMBER", "" if endpoint else "; there is none of this id now"
         text = (
             f"the endpoint was not in segment {facts.get('SegmentId')} version {facts.get('SegmentVersion')} "
-            f"when the audience was taken, at {iso8601(started_at)}"
+            f"when the audience was taken, at {iso8601(started_at)}{now}"
         )
     return Answer(activity_id, slot, treatment_id, reason, text, facts)
 
