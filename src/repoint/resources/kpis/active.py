@@ -50,13 +50,13 @@ async def active_days(
         WITH day AS (
             SELECT one::date AS day FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS one
         ), seen AS (
-            SELECT DISTINCT CASE WHEN %(users)s THEN user_id ELSE endpoint_id END AS who, day
+            SELECT DISTINCT hashtextextended(CASE WHEN %(users)s THEN user_id ELSE endpoint_id END, 0) AS who, day
             FROM metric_active
             WHERE app_id = %(app_id)s AND (user_id <> '' OR NOT %(users)s)
               AND day BETWEEN %(first)s::date - %(month)s + 1 AND %(last)s::date + %(again)s
-        ), visit AS (
+        ), visit AS MATERIALIZED (
             SELECT day, lead(day) OVER (PARTITION BY who ORDER BY day) AS next FROM seen
-        ), run AS (
+        ), run AS MATERIALIZED (
             SELECT day, least(day + %(month)s, next) AS until, count(*) AS number
             FROM visit GROUP BY 1, 2
         ), daily AS (
@@ -65,8 +65,11 @@ async def active_days(
         ), fresh AS (
             SELECT day, count(*) AS number FROM (
                 SELECT (min(created_at) AT TIME ZONE 'UTC')::date AS day
-                FROM endpoint WHERE app_id = %(app_id)s AND (user_id IS NOT NULL OR NOT %(users)s)
-                GROUP BY CASE WHEN %(users)s THEN user_id ELSE endpoint_id END) created
+                FROM endpoint WHERE %(users)s AND app_id = %(app_id)s AND user_id IS NOT NULL
+                GROUP BY hashtextextended(user_id, 0)
+                UNION ALL
+                SELECT (created_at AT TIME ZONE 'UTC')::date
+                FROM endpoint WHERE NOT %(users)s AND app_id = %(app_id)s) created
             GROUP BY 1
         )
         SELECT day.day, coalesce(daily.number, 0),

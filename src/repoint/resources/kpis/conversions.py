@@ -101,7 +101,7 @@ WITH conversion AS MATERIALIZED (
     WHERE app_id = %(app_id)s AND user_id <> '' AND endpoint_id IN (
         SELECT endpoint_id FROM touched UNION SELECT endpoint_id FROM conversion WHERE user_id = '')
 ), touch AS MATERIALIZED (
-    SELECT t.event_id, t.moment, CASE WHEN t.user_id <> '' THEN hashtextextended('user/' || t.user_id, 0)
+    SELECT DISTINCT t.event_id, t.moment, CASE WHEN t.user_id <> '' THEN hashtextextended('user/' || t.user_id, 0)
         ELSE coalesce(o.person, hashtextextended('endpoint/' || t.endpoint_id, 0)) END AS person
     FROM touched t LEFT JOIN owner o ON t.user_id = '' AND o.endpoint_id = t.endpoint_id
 ), converted AS MATERIALIZED (
@@ -118,19 +118,18 @@ WITH conversion AS MATERIALIZED (
     SELECT CASE WHEN c.campaign_id <> '' THEN c.campaign_id ELSE coalesce(t.campaign_id, '') END AS campaign_id,
         CASE WHEN NOT %(by_treatment)s THEN '' WHEN c.campaign_id <> '' THEN c.treatment_id
              ELSE coalesce(t.treatment_id, '') END AS treatment_id,
-        c.person, c.currency, count(*)::int AS number, (count(*) FILTER (WHERE c.campaign_id <> ''))::int AS named,
-        sum(c.amount) AS amount
+        c.campaign_id <> '' AS is_named, c.person, c.currency, c.amount
     FROM converted c LEFT JOIN latest l ON l.event_id = c.event_id LEFT JOIN told t ON t.event_id = l.touch_id
-    GROUP BY 1, 2, 3, 4
 )
 SELECT 'reached', campaign_id, treatment_id, '', 0, 0, count(*), NULL::numeric
 FROM (SELECT DISTINCT campaign_id, CASE WHEN %(by_treatment)s THEN coalesce(treatment_id, '') ELSE '' END
                  AS treatment_id, person
-      FROM (SELECT DISTINCT event_id, person FROM touch) once JOIN told USING (event_id)) people
+      FROM touch JOIN told USING (event_id)) people
 GROUP BY 2, 3
 UNION ALL
 SELECT 'converted', campaign_id, treatment_id, '', sum(number), sum(named), count(*), NULL
-FROM (SELECT campaign_id, treatment_id, person, sum(number)::int AS number, sum(named)::int AS named
+FROM (SELECT campaign_id, treatment_id, person, count(*)::int AS number,
+             (count(*) FILTER (WHERE is_named))::int AS named
       FROM credited GROUP BY 1, 2, 3) people
 GROUP BY 2, 3
 UNION ALL

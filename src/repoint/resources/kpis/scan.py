@@ -28,6 +28,7 @@ async def scan(
     """A query's rows, planned for its values, with tables read as they lie."""
     async with db.transaction() as connection:
         await allow_scans(connection, work_mem=MEMORY)
-        # What is in documents and arrays has no statistics: rows are taken for few, and joined one by one.
+        # What is in documents and arrays has no statistics: rows are taken for few, joined one by one, and sorted.
         await connection.execute("SET LOCAL enable_nestloop = off")
+        await connection.execute("SET LOCAL enable_sort = off")
         return await (await connection.execute(query, parameters, prepare=False)).fetchall()
