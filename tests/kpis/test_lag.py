@@ -10,6 +10,7 @@ from repoint.db.embedded import dsn_of
 from repoint.resources.kpis.rollup import BATCH_EVENTS_MIN, keep
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
+from tests.kpis.test_kpis import ask
 
 
 def test_a_metrics_reader_with_nothing_left_to_count_is_not_behind(server, pinpoint, app_id):
@@ -33,6 +34,28 @@ def test_a_metrics_reader_that_is_behind_says_how_far(tmp_path):
 
     assert 3_600 <= said[0] < 3_700
     assert said[-1] == 0
+
+
+def test_counting_goes_on_after_a_round_whose_last_batch_was_full(server, pinpoint, app_id):
+    kpi = "direct-push-opens-grouped-by-campaign-activity"
+
+    def logged(count):
+        with psycopg.connect(dsn_of(server.data_dir), autocommit=True) as connection:
+            connection.execute(
+                """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+                   SELECT now(), %s, 'e', '_campaign.opened_notification', now(), '{"attributes": {"campaign_id": "c"}}'
+                   FROM generate_series(1, %s)""",
+                [app_id, count],
+            )
+
+    def eventually_counts(number):
+        return eventually(lambda: ask(pinpoint, app_id, kpi, CampaignId="c") == {"": float(number)})
+
+    logged(BATCH_EVENTS_MIN)
+    eventually_counts(BATCH_EVENTS_MIN)
+    logged(1)
+
+    assert eventually_counts(BATCH_EVENTS_MIN + 1)
 
 
 async def lags(dsn):

@@ -180,13 +180,9 @@ class Batch:
     """What was counted at a time, whole rows of the log; `arrived_at` is when the last event of it came."""
 
     count: int
-    limit: int
+    is_last: bool
+    """Whether that was all: nothing more had committed when the round began, and it began with this batch."""
     arrived_at: datetime | None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there may be more to count."""
-        return self.count >= self.limit
 
 
 async def roll(db: Database, limit: int) -> Batch | None:
@@ -198,7 +194,7 @@ async def rebuild(db: Database) -> int:
     """Forget all metrics and count the whole log again; returns how many events it has."""
     await db.atomically(begin_again)
     total = 0
-    while (batch := await roll(db, BATCH_EVENTS_MAX)) is None or batch.is_full:
+    while (batch := await roll(db, BATCH_EVENTS_MAX)) is None or not batch.is_last:
         if batch is None:
             await asyncio.sleep(POLL_SECONDS)
         else:
@@ -232,10 +228,11 @@ async def _catch_up(db: Database, clock: Clock, observe_lag: Observe) -> bool:
     """Count all there is, more at a time as long as more is waiting; False when another process is at it."""
     limit = BATCH_EVENTS_MIN
     while (batch := await roll(db, limit)) is not None:
-        if not batch.is_full or batch.arrived_at is None:
+        if batch.is_last:
             observe_lag(READER, 0.0)
             return True
-        observe_lag(READER, (clock() - batch.arrived_at).total_seconds())
+        if batch.arrived_at is not None:
+            observe_lag(READER, (clock() - batch.arrived_at).total_seconds())
         limit = min(2 * limit, BATCH_EVENTS_MAX)
     return False
 
@@ -245,10 +242,10 @@ async def _roll(connection: Connection, limit: int) -> Batch | None:
     if locked is None or not locked[0]:
         return None
     position = await load_position(connection, READER) or Position(BEGINNING)
-    batch, after = await _count(connection, await in_round(connection, position), limit)
-    if batch.count or _is_far(position, after):
+    count, arrived_at, after = await _count(connection, await in_round(connection, position), limit)
+    if count or position.target or _is_far(position, after):
         await save_position(connection, READER, after)
-    return batch
+    return Batch(count, position.target is None and after.target is None, arrived_at)
 
 
 def _is_far(position: Position, after: Position) -> bool:
@@ -256,8 +253,8 @@ def _is_far(position: Position, after: Position) -> bool:
     return int(after.done.split(":")[1]) - int(position.done.split(":")[1]) > IDLE_TRANSACTIONS_MAX
 
 
-async def _count(connection: Connection, position: Position, limit: int) -> tuple[Batch, Position]:
-    """One batch, and the position after it."""
+async def _count(connection: Connection, position: Position, limit: int) -> tuple[int, datetime | None, Position]:
+    """How many events were counted, when the last of them came, and the position after them."""
     await connection.execute(
         """SELECT set_config(name, value, true)
            FROM (VALUES ('enable_hashjoin', 'on'), ('enable_nestloop', 'off'), ('work_mem', %s))
@@ -279,4 +276,4 @@ async def _count(connection: Connection, position: Position, limit: int) -> tupl
     }
     row = await (await connection.execute(COUNT, parameters)).fetchone()
     count, *last, arrived_at = row or (0, None)
-    return Batch(count, limit, arrived_at), position.after(count, limit, (last[0], last[1]) if last else None)
+    return count, arrived_at, position.after(count, limit, (last[0], last[1]) if last else None)
