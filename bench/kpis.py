@@ -9,6 +9,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -19,17 +20,25 @@ import psutil
 import psycopg
 
 from bench.api import REPOINT, server
+from bench.campaign_email import MESSAGES, campaign, prepare, workers
 from bench.events import newest_database
+from bench.smtp import sink
+from repoint.config import Settings
 from repoint.db import Connection, Database
+from repoint.main import Installation
+from repoint.resources.call import Server
+from repoint.resources.events.reader import BEGINNING, Position, load_position, read
 from repoint.resources.kpis.active import active_days
 from repoint.resources.kpis.conversions import PURCHASE, Goal, conversions
 from repoint.resources.kpis.funnels import Step, funnel
+from repoint.resources.kpis.rollup import READER
 from repoint.resources.kpis.scan import Range
 from repoint.work.partitions import DAYS_AHEAD, make_partitions
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 DAYS = 30
 REPEATS = 5
+POLL_SECONDS = 0.1
 KPIS: list[tuple[str, str, dict[str, str]]] = [
     ("application", "txn-emails-sent-grouped-by-date", {}),
     ("application", "unique-deliveries-grouped-by-date", {}),
@@ -129,13 +138,15 @@ FROM (
 
 
 def run() -> list[dict[str, Any]]:
-    """Count the whole log; then ask."""
+    """A campaign, and how far counting is behind it; then a long log: count all of it, and ask."""
+    behind_campaign = lagging()
     with server("--workers", "0") as (_, _, _, client):
         app = client.create_app(CreateApplicationRequest={"Name": "Bench"})["ApplicationResponse"]["Id"]
         socket_folder = newest_database()
         dsn = f"host={socket_folder} user=postgres dbname=postgres"
         fill(dsn, app)
         return [
+            *behind_campaign,
             *counting(socket_folder.parent),
             *(answering(client, app, *kpi) for kpi in KPIS),
             *asyncio.run(asking(dsn, app)),
@@ -166,6 +177,50 @@ def seconds_of_postgres(data_dir: Path) -> float:
             continue
         total += times.user + times.system
     return total
+
+
+async def behind(server: Server) -> dict[str, float]:
+    """How far counting is behind a campaign: the age of the oldest event not counted, at worst, and at the end."""
+    sending, worst = asyncio.create_task(campaign(server)), 0.0
+    while not sending.done():
+        worst = max(worst, await oldest_seconds(server.db))
+        await asyncio.sleep(POLL_SECONDS)
+    ended = time.perf_counter()
+    while await oldest_seconds(server.db):  # noqa: ASYNC110 - another process does the work
+        await asyncio.sleep(POLL_SECONDS)
+    return {"worst": worst, "after": time.perf_counter() - ended, "rate": MESSAGES / sending.result()["all"]}
+
+
+async def oldest_seconds(db: Database) -> float:
+    """The age of the oldest event that no metric has yet; 0 when there is none."""
+    async with db.connection() as connection:
+        position = await load_position(connection, READER) or Position(BEGINNING)
+        events, after = await read(connection, position, 1)
+        if not events and position.target:  # the round is over, which its reader does not know yet
+            events, _ = await read(connection, after, 1)
+    return (datetime.now(UTC) - events[0].arrival_at).total_seconds() if events else 0.0
+
+
+def lagging() -> list[dict[str, Any]]:
+    """A campaign's email by one worker, which counts as it sends."""
+
+    async def measured(installation: Installation) -> dict[str, float]:
+        await prepare(installation)
+        with sink() as (port, _), workers(1, installation, port):
+            async with installation.server() as server:
+                return await behind(server)
+
+    with tempfile.TemporaryDirectory(prefix="repoint-bench-") as folder:
+        installation = Installation.open(Settings(data_dir=Path(folder) / "data"))
+        try:
+            found = asyncio.run(measured(installation))
+        finally:
+            installation.close()
+    note = f"{MESSAGES:,} emails, {found['rate']:,.0f} a second"
+    return [
+        figure("Metrics behind a campaign", found["worst"], "s", f"at worst, of {note}"),
+        figure("Metrics complete after it", found["after"], "s", note),
+    ]
 
 
 def answering(client: Any, app: str, kind: str, name: str, scope: dict[str, str]) -> dict[str, Any]:
