@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,6 +19,7 @@ from repoint.sealing import SealError
 POSTGRES_MIN = 160000
 FREE_BYTES_MIN = 2 * 2**30
 CONNECT_SECONDS = 5
+BYTEWISE = ("C", "POSIX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +78,28 @@ async def _database(installation: Installation) -> list[Finding]:
     async with installation.server() as server:
         row = await server.db.fetch_one(
             """SELECT current_setting('server_version_num')::int, current_setting('fsync'),
-                      pg_size_pretty(pg_database_size(current_database())), (SELECT count(*) FROM outbox)"""
+                      pg_size_pretty(pg_database_size(current_database())), (SELECT count(*) FROM outbox),
+                      (SELECT to_jsonb(one) FROM pg_database one WHERE datname = current_database())"""
         )
         assert row is not None
-        version, fsync, size, waiting = row
+        version, fsync, size, waiting, database = row
         stored = await keys.list_keys(server.db)
         return [
             Finding(version >= POSTGRES_MIN, "database", f"PostgreSQL {version // 10000}.{version % 100}, {size}"),
             Finding(fsync == "on", "durability", f"fsync is {fsync}"),
+            _order(database),
             Finding(is_fine=True, subject="outbox", text=f"{waiting} messages waiting"),
             await _secrets(installation, stored),
         ]
+
+
+def _order(database: Mapping[str, Any]) -> Finding:
+    """How text is compared: a row of pg_database. Its locale's column has another name in PostgreSQL 16."""
+    is_libc = database["datlocprovider"] == "c"
+    order = database["datcollate"] if is_libc else database.get("datlocale") or database.get("daticulocale") or ""
+    is_bytewise = order in BYTEWISE or order.lower() in ("c.utf8", "c.utf-8")
+    advice = "" if is_bytewise else ", which makes writing slow; see docs/howto/use-your-own-postgresql.md"
+    return Finding(is_fine=True, subject="order of text", text=f"{order}{advice}")
 
 
 async def _secrets(installation: Installation, stored: list[keys.StoredKey]) -> Finding:
@@ -97,4 +111,5 @@ async def _secrets(installation: Installation, stored: list[keys.StoredKey]) -> 
                     server.seal.open(found[1], key.access_key_id)
             except SealError as error:
                 return Finding(is_fine=False, subject="secret key", text=str(error))
-    return Finding(is_fine=bool(stored), subject="secret key", text=f"opens all {len(stored)} access keys")
+    text = f"opens all {len(stored)} access keys" if stored else "there is no access key yet: see `repoint keys create`"
+    return Finding(is_fine=bool(stored), subject="secret key", text=text)

@@ -4,8 +4,10 @@ import subprocess
 import urllib.request
 
 import psutil
+import psycopg
 import pytest
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import REPOINT, eventually, start_server
 from tests.killing import postmaster
 
@@ -114,6 +116,13 @@ def test_help_teaches(arguments):
     done = subprocess.run([REPOINT, *arguments], capture_output=True, text=True, check=True)
 
     assert "REPOINT_DATA_DIR" in done.stdout
+
+
+def test_the_embedded_postgresql_compares_text_by_its_bytes_whatever_the_locale(server):
+    with psycopg.connect(dsn_of(server.data_dir)) as connection:
+        query = "SELECT datlocprovider, datcollate FROM pg_database WHERE datname = current_database()"
+
+        assert connection.execute(query).fetchone() == ("c", "C")
 
 
 def test_an_embedded_postgresql_that_is_killed_is_started_again(tmp_path):
