@@ -132,6 +132,21 @@ def test_what_is_no_bounce_is_taken_and_forgotten(post, pinpoint, app_id):
     assert post.events(app_id, "_email.hardbounce") + post.events(app_id, "_email.softbounce") == []
 
 
+def test_huge_and_deep_mails_are_not_in_the_way_of_others(post, pinpoint, app_id):
+    mail = mail_for(post, pinpoint, app_id)
+    deep = "".join(f"Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n" for n in range(2000))
+    long_line = dsn(extra="X-Long: " + "x" * 200_000 + "\r\n")
+    huge = f"{'x' * 900}\r\n" * 12_000
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: deliver(post, mail.envelope_from, one), [deep, huge, deep]))
+
+    assert answers == [(250, 250), (250, 552), (250, 250)]
+    assert deliver(post, mail.envelope_from, long_line) == (250, 250)
+    assert len(post.events(app_id, "_email.hardbounce")) == 0
+    assert deliver(post, mail.envelope_from, dsn()) == (250, 250)
+    assert len(post.events(app_id, "_email.hardbounce")) == 1
+
+
 def test_a_bounce_in_prose_counts(post, pinpoint, app_id):
     mail = mail_for(post, pinpoint, app_id)
     prose = "Subject: failure notice\r\n\r\nHi. I wasn't able to deliver:\r\nRemote host said: 550 5.1.1 no mailbox\r\n"

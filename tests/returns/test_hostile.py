@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,12 +29,34 @@ def test_no_report_breaks_the_parser(noise, report, at):
     assert read_report(noise + b"\r\n" * 2 + noise) is None or b"5." in noise or b"4." in noise
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(depth))
+            for depth in (90, 3000)
+        ),
+        "Content-Type: message/rfc822\n\n" * 8000,
+        "Content-Type: multipart/digest; boundary=b\n\n" + "--b\n\n\n" * 40_000,
+        "Content-Type: message/delivery-status\n\n" + "\n" * 250_000,
+        "Content-Type: multipart/mixed; " + ';"' * 120_000 + "\n\n",
+        "Content-Transfer-Encoding: x-uuencode\n\nbegin 666 a\n" + "\xff" * 1000,
+        "Content-Type: text/plain; charset*=idna'x'%ff\n\nnothing",
+        "\n" + "5." * 128_000,
+    ],
+    ids=range(9),
+)
+def test_no_mail_is_too_deep_or_too_odd_to_be_read(content):
+    assert read_report(content.encode("latin-1")) is None
+
+
 @given(st.text(max_size=300))
 def test_no_text_is_a_token(text):
     assert TOKENS.read_tracking_token(text) is None
     assert TOKENS.read_subscriber_token(text) is None
     assert TOKENS.read_link(APP, text) is None
     assert TOKENS.read_bounce_address(text) is None
+    assert TOKENS.read_stop_address(text) is None
 
 
 @given(
@@ -46,6 +69,9 @@ def test_every_token_is_read_as_it_was_made(message_id, endpoint_id):
     assert TOKENS.read_tracking_token(TOKENS.tracking_token(APP, message_id, mac)) == (APP, message_id)
     assert TOKENS.read_bounce_address(bounce.upper()) == message_id
     assert len(bounce.partition("@")[0]) <= 64
+    stop = TOKENS.stop_address(message_id, mac, "b.example")
+    assert (TOKENS.read_stop_address(stop.upper()), TOKENS.read_stop_address(bounce)) == (message_id, None)
+    assert TOKENS.read_bounce_address(stop.replace("stop+", "bounce+")) is None
     if endpoint_id.isprintable():
         read = TOKENS.read_subscriber_token(TOKENS.subscriber_token(APP, endpoint_id, message_id))
         assert read == (APP, endpoint_id, message_id)

@@ -47,7 +47,8 @@ def page(post, pinpoint, app_id, tmp_path):
 
 def save(page, *pairs):
     shown = ["EmailPreference_DailyDeals", "Frequency", "Nickname"]
-    body = "&".join([f"shown={name}" for name in shown] + [f"{name}={value}" for name, value in pairs])
+    fields = [*(("shown", name) for name in shown), *pairs, ("save", "yes")]
+    body = "&".join(f"{name}={value}" for name, value in fields)
     return fetch(page, body.encode(), FORM)
 
 
@@ -193,6 +194,15 @@ def test_the_page_can_stop_everything_and_start_again(post, pinpoint, app_id, pa
     assert (stopped["OptOut"], started["OptOut"]) == ("ALL", "NONE")
     assert stopped["Attributes"]["EmailPreference_DailyDeals"] == ["Unsubscribed"]
     assert len(post.events(app_id, "_email.unsubscribe")) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", ONE_CLICK_BODY, b"shown=Nickname&value%3DNickname=x", b"save=ye"])
+def test_a_form_that_was_cut_off_changes_nothing(pinpoint, app_id, page, body):
+    save(page, ("opt_out", "ALL"))
+    before = endpoint_of(pinpoint, app_id)
+
+    assert fetch(page, body, FORM)[0] == 400
+    assert endpoint_of(pinpoint, app_id) == before
 
 
 def test_the_page_refuses_what_an_attribute_cannot_be(pinpoint, app_id, page):

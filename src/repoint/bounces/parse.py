@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from repoint.delivery.bounces import ENHANCED
 
-PARSED_BYTES_MAX = 256 * 1024  # what matters stands before the returned message
+PARSED_BYTES_MAX = 128 * 1024  # what matters stands before the returned message
 TEXT_CHARACTERS_MAX = 1000
 PARTS_MAX = 50
 FAILURES = frozenset({"failed", "delayed"})

@@ -56,13 +56,14 @@ class Handler:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Count the report; accepted only when it is in the log. What says nothing is taken, and forgotten."""
         del server, session
-        report = read_report(envelope.original_content or b"")
+        stopped = {address: self._tokens.read_stop_address(address) for address in envelope.rcpt_tos}
+        reported = [address for address, message_id in stopped.items() if message_id is None]
+        report = read_report(envelope.original_content or b"") if reported else None
         try:
-            for address in dict.fromkeys(envelope.rcpt_tos):
-                message_id = self._tokens.read_stop_address(address)
-                if message_id is None:
-                    await self._count(address, report)
-                else:
+            for address in reported:
+                await self._count(address, report)
+            for message_id in stopped.values():
+                if message_id is not None:
                     await self._stop(message_id)
         except DatabaseUnavailableError:
             return "451 4.3.0 cannot be kept now"

@@ -98,6 +98,8 @@ class Preferences:
         """Save, and show what is in force now."""
         subscriber = self._desk.subscriber(token)
         form = read_form(await read_body(request))
+        if form.get("save") != ["yes"]:  # it stands last: a form that was cut off, or is none, is not the wish for all
+            raise falcon.HTTPBadRequest(description="This is not the whole form")
         endpoint, settings = await self._desk.subscribers.endpoint(subscriber), await self._desk.settings(subscriber)
         if endpoint is None:
             show(response, pages.gone_page())

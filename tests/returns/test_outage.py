@@ -1,0 +1,86 @@
+"""While the database is away: links lead on, and what cannot be kept is asked for again."""
+
+import uuid
+
+import psycopg
+import pytest
+
+from repoint.db.embedded import dsn_of
+from tests.conftest import eventually, free_port, start_server
+from tests.returns.conftest import BOUNCE_DOMAIN
+from tests.returns.mails import ONE_CLICK, email, fetch, put_endpoint, send
+from tests.returns.reports import deliver, dsn
+
+SECRET = "5e" * 32
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+class Elsewhere:
+    """A server on a database of its own, on the server of the others."""
+
+    def __init__(self, folder, sink, base):
+        self.name, self.bounce_port, self.base = f"away_{uuid.uuid4().hex}", free_port(), base
+        self.execute("CREATE DATABASE {}")
+        flags = ["--database-url", f"{base} dbname={self.name}", "--secret-key", SECRET, "--log-level", "error"]
+        ways = ["--bounce-domain", BOUNCE_DOMAIN, "--bounce-smtp-host", "127.0.0.1"]
+        port = free_port()
+        self.server = start_server(
+            folder,
+            *flags,
+            *ways,
+            *("--bounce-smtp-port", str(self.bounce_port), "--public-url", f"http://127.0.0.1:{port}"),
+            *("--smtp-url", f"smtp://127.0.0.1:{sink.port}?starttls=never"),
+            port=port,
+            key_flags=flags,
+        )
+
+    def execute(self, *statements):
+        with psycopg.connect(f"{self.base} dbname=postgres", autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.format(self.name))
+
+    def away(self):
+        self.execute(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS false",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+        )
+
+    def back(self):
+        self.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+
+
+@pytest.fixture
+def elsewhere(post, tmp_path):
+    base = dsn_of(post.server.data_dir).removesuffix(" dbname=postgres")
+    one = Elsewhere(tmp_path / "data", post.sink, base)
+    yield one
+    one.back()
+    one.server.stop()
+    one.execute("DROP DATABASE {} WITH (FORCE)")
+
+
+def test_what_cannot_be_kept_now_is_asked_for_again(post, elsewhere):
+    client, address = elsewhere.server.client(), post.address()
+    app_id = client.create_app(CreateApplicationRequest={"Name": "Away"})["ApplicationResponse"]["Id"]
+    put_endpoint(client, app_id, "e", address)
+    send(client, app_id, "e", email(headers=[ONE_CLICK], text="{{Pinpoint.PreferencesUrl}}"))
+    mail = post.sink.mail_to(address)
+    page = mail.text.strip()
+
+    def wishes():
+        return [
+            fetch(mail.one_click, b"List-Unsubscribe=One-Click", FORM)[0],
+            fetch(page)[0],
+            fetch(page, b"save=yes", FORM)[0],
+            deliver(elsewhere, mail.stop_address, "Subject: stop\r\n\r\n")[1],
+            deliver(elsewhere, mail.envelope_from, dsn())[1],
+        ]
+
+    elsewhere.away()
+    assert wishes() == [503, 503, 503, 451, 451]
+    assert fetch(mail.one_click, b"List-Unsubscribe=One-Click", FORM)[1]["Retry-After"] == "30"
+    assert (fetch(mail.pixel)[0], fetch(mail.links[0])[0]) == (200, 302)
+    elsewhere.back()
+    eventually(lambda: wishes() == [200, 200, 200, 250, 250])
+    found = client.get_endpoint(ApplicationId=app_id, EndpointId="e")["EndpointResponse"]
+    assert found["OptOut"] == "ALL"
