@@ -285,17 +285,6 @@ def test_a_journeys_kpi_is_what_a_recount_says(counted, name):
     assert ask(client, app_id, name, JourneyId="j1") == pytest.approx(expected)
 
 
-def test_there_are_as_many_names_as_the_guide_has():
-    tables = (
-        definitions.APPLICATION_CAMPAIGNS,
-        definitions.APPLICATION_TRANSACTIONAL,
-        definitions.CAMPAIGN,
-        definitions.JOURNEY,
-    )
-
-    assert [len(table) for table in tables] == [10, 22 + 16, 18, 18]
-
-
 def test_a_rebuild_counts_the_same(counted, server):
     client, app_id, _ = counted
     asked = ["txn-emails-opened-grouped-by-date", "txn-sms-sent-grouped-by-country", "unique-deliveries"]
@@ -306,43 +295,6 @@ def test_a_rebuild_counts_the_same(counted, server):
 
     assert (rebuilt.returncode, rebuilt.stdout.startswith("counted ")) == (0, True)
     assert [ask(client, app_id, name) for name in asked] == before
-
-
-def test_the_answer_has_pinpoints_shape(counted):
-    client, app_id, _ = counted
-    end = datetime.now(UTC).replace(microsecond=0)
-    answer = client.get_application_date_range_kpi(
-        ApplicationId=app_id, KpiName="txn-emails-sent-grouped-by-date", StartTime=end - timedelta(days=20), EndTime=end
-    )["ApplicationDateRangeKpiResponse"]
-    row = answer["KpiResult"]["Rows"][0]
-
-    assert (answer["ApplicationId"], answer["KpiName"]) == (app_id, "txn-emails-sent-grouped-by-date")
-    assert (answer["EndTime"], answer["StartTime"]) == (end, end - timedelta(days=20))
-    assert row["GroupedBys"][0] | {"Value": ""} == {"Key": "Date", "Type": "String", "Value": ""}
-    assert row["Values"][0] | {"Value": ""} == {"Key": "TxnEmailsSent", "Type": "Double", "Value": ""}
-    assert row["Values"][0]["Value"].endswith(".0")
-
-
-def test_nothing_is_no_rows(pinpoint, app_id):
-    assert ask(pinpoint, app_id, "txn-emails-sent") == {}
-    assert ask(pinpoint, app_id, "email-open-rate", CampaignId="none") == {}
-
-
-@pytest.mark.parametrize(
-    ("name", "start", "end", "why"),
-    [
-        ("made-up", 1, 0, "kpi-name: must be one of"),
-        ("txn-emails-sent", 33, 0, "at most 31 days apart"),
-        ("txn-emails-sent", 100, 80, "less than 90 days ago"),
-        ("txn-emails-sent", 1, 2, "must not be later"),
-    ],
-)
-def test_what_cannot_be_answered_is_refused(pinpoint, app_id, name, start, end, why):
-    now = datetime.now(UTC)
-    with pytest.raises(pinpoint.exceptions.BadRequestException, match=why):
-        pinpoint.get_application_date_range_kpi(
-            ApplicationId=app_id, KpiName=name, StartTime=now - timedelta(days=start), EndTime=now - timedelta(days=end)
-        )
 
 
 def test_a_client_cannot_report_what_only_the_server_knows(pinpoint, app_id):

@@ -75,7 +75,7 @@ def _range(request: Mapping[str, Any], now: datetime) -> tuple[datetime, datetim
         raise BadRequestException("start-time: must not be later than end-time")
     if end - start > RANGE:
         raise BadRequestException(f"start-time and end-time: must be at most {RANGE.days} days apart")
-    if now - start > AGE_MAX:
+    if now - start >= AGE_MAX:
         raise BadRequestException(f"start-time: must be less than {AGE_MAX.days} days ago")
     return start, end
 
