@@ -12,7 +12,7 @@ from tests.events.conftest import event
 from tests.killing import kill_all
 from tests.kpis.test_kpis import ask
 
-LOGGED = 180_000  # more than a rebuild counts at a time, several times over
+LOGGED = 120_000  # more than a rebuild counts at a time, several times over
 OPENED = "_campaign.opened_notification"
 EMAILS = """
 INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
@@ -130,5 +130,5 @@ def test_events_that_arrive_during_a_rebuild_count_once(logged):
     reporting.join()
     told = eventually(logged.are_kpis_those_of_a_recount, seconds=60)
 
-    assert said.startswith("counted ")
     assert told[-1] > 0
+    assert LOGGED < int(said.removeprefix("counted ").removesuffix(" events\n")) <= LOGGED + told[-1]

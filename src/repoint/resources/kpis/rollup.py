@@ -191,15 +191,25 @@ async def roll(db: Database, limit: int) -> Batch | None:
 
 
 async def rebuild(db: Database) -> int:
-    """Forget all metrics and count the whole log again; returns how many events it has."""
-    await db.atomically(begin_again)
-    total = 0
-    while (batch := await roll(db, BATCH_EVENTS_MAX)) is None or not batch.is_last:
-        if batch is None:
-            await asyncio.sleep(POLL_SECONDS)
-        else:
-            total += batch.count
-    return total + batch.count
+    """Forget all metrics and count the whole log again; returns how many events it has.
+
+    Workers leave the counting to this connection as long as it lasts, and go on from where it ends.
+    """
+    async with db.connection() as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        try:
+            async with connection.transaction():
+                await begin_again(connection)
+            total, is_last = 0, False
+            while not is_last:
+                async with connection.transaction():
+                    batch = await _roll(connection, BATCH_EVENTS_MAX)
+                assert batch is not None
+                total, is_last = total + batch.count, batch.is_last
+            return total
+        finally:
+            if not connection.closed:
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 async def begin_again(connection: Connection) -> None:
