@@ -27,8 +27,13 @@ class Holder:
         )
 
     def wait_for_waiting(self):
-        """Return once somebody waits for what is held."""
-        eventually(lambda: self._ask("%s = ANY(pg_blocking_pids(pid))", [self._holding.info.backend_pid]))
+        """Return once somebody waits for what is held; the process that does."""
+        waiting = "%s = ANY(pg_blocking_pids(pid))"
+        return eventually(lambda: self._ask(waiting, [self._holding.info.backend_pid]))[0][0]
+
+    def disconnect(self, process):
+        """End somebody's connection."""
+        self._watching.execute("SELECT pg_terminate_backend(%s)", [process])
 
     def is_somebody_queued(self):
         """Whether a process waits for another's advisory lock."""

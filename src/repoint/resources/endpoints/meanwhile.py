@@ -38,10 +38,14 @@ async def note(connection: Connection, turn: Turn, written: Collection[int]) -> 
 
 async def wait_for_writers(db: Database, app_id: str) -> None:
     """Return when no request is under way that began to write the application's users before this was called."""
-    await db.atomically(partial(_wait, app_id=app_id))
+    await db.atomically(partial(exclude_writers, app_id=app_id))
 
 
-async def _wait(connection: Connection, *, app_id: str) -> None:
+async def exclude_writers(connection: Connection, *, app_id: str) -> None:
+    """Wait for requests that write the application's endpoints, and keep others out until the transaction ends.
+
+    Only for who holds no rows yet: they may be waiting for these.
+    """
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('users/' || %s, 0))", [app_id])
 
 
@@ -67,7 +71,8 @@ async def settle_users(db: Database, app_id: str) -> None:
 
 
 async def forget(db: Database, app_id: str) -> None:
-    """Drop the notes of an application that has no import under way."""
+    """Drop the notes of an application that has no import under way, those included that are being written."""
+    await wait_for_writers(db, app_id)
     await db.execute(
         """DELETE FROM user_update WHERE app_id = %s AND NOT EXISTS (
                SELECT FROM job WHERE app_id = %s AND job_type = 'IMPORT' AND completed_at IS NULL)""",

@@ -72,11 +72,11 @@ async def locked_turn(connection: Connection, updates: Sequence[EndpointUpdate],
     One at a time may change who belongs to a user, or what is known of them; so whose an endpoint is, is asked again
     under the lock.
     """
-    locked: set[tuple[str, str]] = set()
+    locked: set[tuple[str, str | None]] = set()
     importing: frozenset[str] = frozenset()
     for _ in range(ATTEMPTS_MAX):
         owners = await _owners(connection, updates, positions)
-        users = {(updates[n].app_id, owner) for n in positions if (owner := owners[n]) is not None}
+        users = {(updates[n].app_id, owners[n]) for n in positions}
         importing |= await lock_users(connection, users - locked)
         if users <= locked or not any(updates[n].names_no_owner for n in positions):
             return Turn(updates, split(updates, positions, owners), owners, importing)
@@ -102,8 +102,11 @@ async def _owners(
     return owners
 
 
-async def lock_users(connection: Connection, users: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Lock users until the transaction ends; returns those of their applications that have an import under way."""
+async def lock_users(connection: Connection, users: Iterable[tuple[str, str | None]]) -> frozenset[str]:
+    """Lock users, and their applications shared, until the transaction ends; without a user only the application.
+
+    Returns those of the applications that have an import under way.
+    """
     pairs = list(users)
     if not pairs:
         return frozenset()

@@ -120,11 +120,13 @@ REACHES_USER = sql.SQL(
                 SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
                   AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes)"""
 )
-# The same for who writes alone: nobody may be joined or told, and that is asked under the user's lock.
+# The same for who writes alone: nobody may be joined or told, and that is asked under the user's lock. Whoever writes
+# holds the application's lock, shared: a chunk of an import that has lost a deadlock wants to be alone.
 NO_FAMILY = sql.SQL("(SELECT 0 AS endpoints, NULL::jsonb AS attributes) family")
 IS_NOT_ALONE = sql.SQL(
-    """(m.joins_user OR m.changes_user)
-                AND NOT may_write_alone(m.app_id, m.user_id, m.endpoint_id, m.joins_user, m.user_attributes)"""
+    """CASE WHEN m.joins_user OR m.changes_user
+                THEN NOT may_write_alone(m.app_id, m.user_id, m.endpoint_id, m.joins_user, m.user_attributes)
+                ELSE NOT pg_try_advisory_xact_lock_shared(hashtextextended('users/' || m.app_id, 0)) END"""
 )
 WRITTEN = sql.SQL(
     """

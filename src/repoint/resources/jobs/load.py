@@ -10,6 +10,7 @@ import psycopg
 from repoint.db import Connection
 from repoint.db.bulk import BulkDatabase
 from repoint.resources.call import Call
+from repoint.resources.endpoints.meanwhile import exclude_writers
 from repoint.resources.endpoints.merge import merge_unlocked
 from repoint.resources.endpoints.names import add_names, load_names
 from repoint.resources.endpoints.order import EndpointUpdate
@@ -89,8 +90,8 @@ def split(chunk: Chunk, lines_before: int, *, has_header: bool) -> Rows:
     return Rows(rows, total, len(rows))
 
 
-async def load(one: Import, piece: store.Piece, chunk: Chunk) -> int:
-    """Do one chunk; returns how many lines it has.
+async def load(one: Import, piece: store.Piece, chunk: Chunk, *, is_alone: bool = False) -> int:
+    """Do one chunk; returns how many lines it has. With `is_alone`, requests that write endpoints wait meanwhile.
 
     Raises:
         MovedOnError: when this chunk is not this piece's next.
@@ -99,6 +100,8 @@ async def load(one: Import, piece: store.Piece, chunk: Chunk) -> int:
     lines_before = piece.lines if chunk.lines_before is None else chunk.lines_before
     rows = await asyncio.to_thread(split, chunk, lines_before, has_header=one.table is not None)
     async with one.bulk.connection() as connection, connection.transaction():
+        if is_alone:
+            await exclude_writers(connection, app_id=one.app_id)
         if one.table is not None and one.table.is_users:
             _name_users(rows)
         else:

@@ -155,10 +155,14 @@ class Runner:
         return Import(call, self.bulk, self.validate, job.app_id, registers, segment, table)
 
     async def _load(self, one: Import, piece: store.Piece, chunk: Chunk) -> None:
-        """One chunk; again, when it lost a deadlock or its connection."""
+        """One chunk; again, when it lost a deadlock or its connection.
+
+        A chunk writes rows in no order that requests know: beside enough of them it would lose each time. So it is
+        alone the next.
+        """
         for attempt in range(1, CHUNK_ATTEMPTS_MAX + 1):
             try:
-                await load(one, piece, chunk)
+                await load(one, piece, chunk, is_alone=attempt > 1)
             except DatabaseUnavailableError:
                 if attempt == CHUNK_ATTEMPTS_MAX:
                     raise
