@@ -1,38 +1,20 @@
 """An installation with nothing to do: the memory of all its processes, PostgreSQL's too, and the CPU they take."""
 
 import time
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.api import server
+from bench.cpu import cpu_seconds, processes
 
 SETTLE_SECONDS = 8
 WATCH_SECONDS = 20
 
 
-def processes() -> list[psutil.Process]:
-    """The supervisor, its children, and the database they started (which is nobody's child)."""
-    supervisor = next(
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "serve" in process.cmdline() and process.children()
-    )
-    folder = supervisor.cmdline()[supervisor.cmdline().index("--data-dir") + 1]
-    lock = Path(folder) / "postgres" / "postmaster.pid"
-    database = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
-    return [supervisor, *supervisor.children(recursive=True), database, *database.children(recursive=True)]
-
-
-def cpu_seconds(of: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in of if process.is_running())
-
-
 def run() -> list[dict[str, Any]]:
     with server():
         time.sleep(SETTLE_SECONDS)
-        running = processes()
+        ours, database = processes()
+        running = ours + database
         before = cpu_seconds(running)
         time.sleep(WATCH_SECONDS)
         percent = max((cpu_seconds(running) - before) / WATCH_SECONDS * 100, 0.05)

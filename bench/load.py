@@ -112,6 +112,7 @@ async def blast(host: str, port: int, requests: list[bytes], clients: int) -> di
         "p50_ms": times[len(times) // 2] * 1000,
         "p99_ms": times[int(len(times) * 0.99)] * 1000,
         "statuses": statuses,
+        "load_seconds": time.process_time(),
     }
 
 

@@ -4,7 +4,6 @@
 goes wrong behind it is logged with the request's id and answered as an error that AWS's SDKs know.
 """
 
-import asyncio
 import logging
 import time
 import uuid
@@ -17,19 +16,16 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from repoint.gateway.bodies import BodyReader
 from repoint.gateway.policy import Decision, Policy, denial_message
 from repoint.gateway.rates import RateDecision, RateLimiter, rate_headers
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SignatureError, SignedRequest, SigningKeyCache, read_claim, verify
-from repoint.wire.exceptions import PayloadTooLargeException, TooManyRequestsException, WireError
+from repoint.wire.exceptions import TooManyRequestsException, WireError
 from repoint.wire.model import Model, Operation, read_request
 
 logger = logging.getLogger(__name__)
 
-BODY_BYTES_MAX = 7 * 1024 * 1024
-DRAIN_BYTES_MAX = 4 * BODY_BYTES_MAX  # a client that is cut off while it sends never reads why
-TOO_LARGE = f"The body must be at most {BODY_BYTES_MAX} bytes"
-BODY_SECONDS = 30
 INVOCATION_HEADER = "amz-sdk-invocation-id"  # AWS's SDKs give a call and all its retries the same one
 INVOCATION_CHARACTERS_MAX = 128
 JSON = "application/json"
@@ -102,6 +98,7 @@ class Gateway:
     observe: Observe
     rates: RateLimiter | None
     signing_keys: SigningKeyCache
+    bodies: BodyReader
 
     async def handle(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answer one request; a sink of the HTTP server for everything below /v1."""
@@ -113,7 +110,7 @@ class Gateway:
             if request.method == "OPTIONS":
                 self._preflight(request, response)
                 return
-            body = await read_body(request)
+            body = await self._read(request)
             operation, parameters, caller = await self._admit(request, response, request_id, body)
             name = operation.name
             document = read_request(operation, parameters, request.scope["query_string"], body)
@@ -141,6 +138,12 @@ class Gateway:
             refuse(response, request_id, 500, "InternalServerErrorException", message)
         finally:
             self.observe(name, response.status_code, time.perf_counter() - started)
+
+    async def _read(self, request: falcon.asgi.Request) -> bytes:
+        try:
+            return await self.bodies.read(request)
+        except TimeoutError:
+            raise Refusal(408, "RequestTimeoutException", "The body did not arrive in time") from None
 
     def _preflight(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.status = 200
@@ -241,35 +244,6 @@ def raw_path_of(request: falcon.asgi.Request) -> str:
     """The path as it came, percent signs and all."""
     raw: bytes = request.scope["raw_path"]
     return raw.decode("latin-1")
-
-
-async def read_body(request: falcon.asgi.Request) -> bytes:
-    """The whole body, within its limits of size and time.
-
-    Raises:
-        PayloadTooLargeException: beyond 7 MB.
-        Refusal: 408, when it does not arrive in time.
-    """
-    length = request.content_length
-    if length is None and "transfer-encoding" not in request.headers:
-        return b""
-    if length is not None and length > DRAIN_BYTES_MAX:
-        raise PayloadTooLargeException(TOO_LARGE)
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream:
-                size += len(chunk)
-                if size <= BODY_BYTES_MAX:
-                    chunks.append(chunk)
-                elif size > DRAIN_BYTES_MAX:
-                    break
-    except TimeoutError:
-        raise Refusal(408, "RequestTimeoutException", "The body did not arrive in time") from None
-    if size > BODY_BYTES_MAX:
-        raise PayloadTooLargeException(TOO_LARGE)
-    return b"".join(chunks)
 
 
 def refuse(response: falcon.asgi.Response, request_id: str, status: int, code: str, message: str) -> None:

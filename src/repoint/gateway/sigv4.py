@@ -6,15 +6,16 @@ Access keys here are long-lived ones, without session tokens. A client that send
 like any other x-amz-* header or query parameter; what it says is not looked at.
 """
 
+import functools
 import hashlib
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import product
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -26,6 +27,7 @@ STAMP = "%Y%m%dT%H%M%SZ"
 STAMP_FORM = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
 ACCESS_KEY_ID_FORM = re.compile(r"\w{1,128}", re.ASCII)
 REGION_FORM = re.compile(r"[a-z0-9-]{1,64}")
+PLAIN_PATH_FORM = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)  # nothing to encode, no dot segments
 HEADER_NAMES_FORM = re.compile(r"[a-z0-9!#$%&'*+.^_`|~;-]+")  # RFC 9110's tokens, in lower case
 KEYS_MAX = 4096
 
@@ -39,8 +41,7 @@ class SignatureError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(NamedTuple):
     """A request as it came: raw path and query, header names in lower case."""
 
     method: str
@@ -50,9 +51,8 @@ class SignedRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a request says of its signature."""
+class Claim(NamedTuple):
+    """What a request says of its signature; `headers` are all of the request's, as they came."""
 
     access_key_id: str
     date: str
@@ -63,7 +63,11 @@ class Claim:
     timestamp: str
     is_presigned: bool
     expires_seconds: int
-    headers: dict[str, str]
+    headers: Mapping[bytes, bytes]
+
+    def header(self, name: str) -> str:
+        """A header's value as it is signed; empty when there is none."""
+        return _folded(self.headers.get(name.encode("latin-1"), b""))
 
 
 class SigningKeyCache:
@@ -97,20 +101,34 @@ def read_claim(request: SignedRequest) -> Claim:
     Raises:
         SignatureError: when nobody does, or not in a form AWS defines.
     """
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in request.headers:
-        # Folded as bytes: as characters, half of a UTF-8 letter could pass for a space.
-        name, value = raw_name.decode("latin-1"), b" ".join(raw_value.split()).decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    authorization = headers.get("authorization")
+    headers = dict(request.headers)
+    if len(headers) < len(request.headers):
+        headers = _joined_headers(request.headers)
+    authorization = headers.get(b"authorization")
     if authorization is not None:
-        return _from_header(authorization, headers)
+        return _from_header(_folded(authorization), headers)
     if b"X-Amz-Signature=" in request.raw_query:
         return _from_query(request.raw_query, headers)
     raise SignatureError("MissingAuthenticationTokenException", "Missing Authentication Token")
 
 
-def _from_header(authorization: str, headers: dict[str, str]) -> Claim:
+def _folded(value: bytes) -> str:
+    """A header's value with its runs of spaces made one.
+
+    Folded as bytes: as characters, half of a UTF-8 letter could pass for a space.
+    """
+    return b" ".join(value.split()).decode("latin-1")
+
+
+def _joined_headers(given: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers that came more than once are signed as one, their values in order."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in given:
+        values.setdefault(name, []).append(b" ".join(value.split()))
+    return {name: b",".join(several) for name, several in values.items()}
+
+
+def _from_header(authorization: str, headers: Mapping[bytes, bytes]) -> Claim:
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
         raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm[:40]}'.")
@@ -131,12 +149,12 @@ def _from_header(authorization: str, headers: dict[str, str]) -> Claim:
     )
 
 
-def _stamp(headers: dict[str, str]) -> str:
-    stamp = headers.get("x-amz-date", "")
+def _stamp(headers: Mapping[bytes, bytes]) -> str:
+    stamp = _folded(headers.get(b"x-amz-date", b""))
     if stamp:
         return stamp
     try:
-        moment = parsedate_to_datetime(headers.get("date", ""))
+        moment = parsedate_to_datetime(_folded(headers.get(b"date", b"")))
         moment = moment.astimezone(UTC) if moment.tzinfo else moment  # RFC 5322's -0000 is UTC too
         return moment.strftime(STAMP)
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -145,7 +163,7 @@ def _stamp(headers: dict[str, str]) -> str:
         ) from None
 
 
-def _from_query(raw_query: bytes, headers: dict[str, str]) -> Claim:
+def _from_query(raw_query: bytes, headers: Mapping[bytes, bytes]) -> Claim:
     fields = {}
     for name, value in _pairs(raw_query):
         if name.startswith("X-Amz-"):
@@ -171,7 +189,7 @@ def _from_query(raw_query: bytes, headers: dict[str, str]) -> Claim:
 
 
 def _claim(
-    credential: str, signed: str, signature: str, stamp: str, headers: dict[str, str], *, expires: int | None
+    credential: str, signed: str, signature: str, stamp: str, headers: Mapping[bytes, bytes], *, expires: int | None
 ) -> Claim:
     parts = credential.split("/")
     if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - key, date, region, service, terminator
@@ -210,14 +228,14 @@ def _claim(
     )
 
 
-def _check_signed(names: tuple[str, ...], headers: dict[str, str], *, is_presigned: bool) -> None:
+def _check_signed(names: tuple[str, ...], headers: Mapping[bytes, bytes], *, is_presigned: bool) -> None:
     if "host" not in names:
         raise SignatureError(
             "InvalidSignatureException",
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
         )
-    for name in headers:
-        if name.startswith("x-amz-") and name not in names and not is_presigned:
+    for raw_name in headers:
+        if raw_name.startswith(b"x-amz-") and not is_presigned and (name := raw_name.decode("latin-1")) not in names:
             raise SignatureError(
                 "InvalidSignatureException", f"'{name}' must be a 'SignedHeader' in the AWS Authorization."
             )
@@ -234,14 +252,14 @@ def verify(request: SignedRequest, claim: Claim, secret: str, *, now: datetime, 
     key = signing_keys.get(secret, claim.date, claim.region, claim.service)
     scope = f"{claim.date}/{claim.region}/{claim.service}/aws4_request"
     signed = claim.signed_headers
-    header_lines = "".join([f"{name}:{claim.headers.get(name, '')}\n" for name in signed])
+    header_lines = "".join([f"{name}:{claim.header(name)}\n" for name in signed])
     tail = f"{header_lines}\n{';'.join(signed)}\n{body_hash}"
     queries = _canonical_queries(request.raw_query, is_presigned=claim.is_presigned)
     for path, query in product(_canonical_paths(request.raw_path), queries):
         canonical = f"{request.method}\n{path}\n{query}\n{tail}"
         digest = hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest()
         text = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n{digest}"
-        expected = hmac.new(key, text.encode("latin-1", "replace"), "sha256").hexdigest()
+        expected = hmac.digest(key, text.encode("latin-1", "replace"), "sha256").hex()
         if hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace")):
             return
     raise SignatureError(
@@ -252,17 +270,8 @@ def verify(request: SignedRequest, claim: Claim, secret: str, *, now: datetime, 
 
 
 def _check_time(claim: Claim, now: datetime) -> None:
-    stamp = claim.timestamp
-    try:  # by hand: strptime costs as much as checking the signature
-        signed_at = datetime(
-            int(stamp[:4]),
-            int(stamp[4:6]),
-            int(stamp[6:8]),
-            int(stamp[9:11]),
-            int(stamp[11:13]),
-            int(stamp[13:15]),
-            tzinfo=UTC,
-        )
+    try:
+        signed_at = _moment(claim.timestamp)
     except ValueError:
         raise _incomplete("Date must be in ISO-8601 'basic format'.") from None
     lifetime = timedelta(seconds=claim.expires_seconds) if claim.is_presigned else SKEW
@@ -280,8 +289,14 @@ def _check_time(claim: Claim, now: datetime) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)
+def _moment(stamp: str) -> datetime:
+    """A moment as STAMP writes it; all requests of a second have the same."""
+    return datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+
+
 def _body_hash(request: SignedRequest, claim: Claim) -> str:
-    declared = claim.headers.get("x-amz-content-sha256")
+    declared = claim.header("x-amz-content-sha256") if b"x-amz-content-sha256" in claim.headers else None
     if declared == UNSIGNED:
         return UNSIGNED
     actual = hashlib.sha256(request.body).hexdigest()
@@ -296,6 +311,8 @@ def _body_hash(request: SignedRequest, claim: Claim) -> str:
 def _canonical_paths(raw_path: bytes) -> list[str]:
     """The path encoded once more, as every service but S3 wants it; with and without its dot segments resolved."""
     path = raw_path.decode("latin-1") or "/"
+    if PLAIN_PATH_FORM.fullmatch(path):
+        return [path]
     plain = quote(path, safe="/~", encoding="latin-1")
     normal = quote(_without_dots(path), safe="/~", encoding="latin-1")
     return [plain] if plain == normal else [normal, plain]

@@ -15,6 +15,7 @@ from repoint.bounces import web as bounce_routes
 from repoint.config import Settings
 from repoint.db import Database, DatabaseUnavailableError
 from repoint.delivery.receipts import build_receipts
+from repoint.gateway.bodies import BodyReader
 from repoint.gateway.http import AccessKey, Caller, Gateway, Unavailable
 from repoint.gateway.policy import parse_policy
 from repoint.gateway.rates import AWS_QUOTAS, RateLimiter
@@ -142,6 +143,7 @@ def build_gateway(server: Server, settings: Settings, metrics: Metrics, used_key
         observe=metrics.observe_request,
         rates=build_rates(settings),
         signing_keys=SigningKeyCache(),
+        bodies=BodyReader(),
     )
 
 

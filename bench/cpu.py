@@ -1,0 +1,25 @@
+"""The processes of an installation, and the CPU time they take: Repoint's own and PostgreSQL's."""
+
+from pathlib import Path
+
+import psutil
+
+Processes = list[psutil.Process]
+
+
+def processes() -> tuple[Processes, Processes]:
+    """The supervisor and its children; the database they started (which is nobody's child) and its own."""
+    supervisor = next(
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "serve" in process.cmdline() and process.children()
+    )
+    folder = supervisor.cmdline()[supervisor.cmdline().index("--data-dir") + 1]
+    lock = Path(folder) / "postgres" / "postmaster.pid"
+    database = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+    return [supervisor, *supervisor.children(recursive=True)], [database, *database.children(recursive=True)]
+
+
+def cpu_seconds(of: Processes) -> float:
+    """What they have taken since they started."""
+    return sum(sum(process.cpu_times()[:2]) for process in of if process.is_running())
