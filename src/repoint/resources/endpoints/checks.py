@@ -80,6 +80,7 @@ async def checked_update(call: Call, app_id: str, endpoint_id: str, given: Mappi
     for name in metrics or ():
         _check_name("Metrics", name)
     opt_out = given.get("OptOut")
+    now = call.now()
     update = EndpointUpdate(
         app_id=app_id,
         endpoint_id=fold(endpoint_id),
@@ -89,14 +90,14 @@ async def checked_update(call: Call, app_id: str, endpoint_id: str, given: Mappi
         address=given.get("Address") or None,
         is_active=given.get("EndpointStatus") != "INACTIVE",
         is_opted_out=None if opt_out is None else opt_out == "ALL",
-        effective_at=_effective_date(given["EffectiveDate"]) if given.get("EffectiveDate") else None,
+        effective_at=_effective_date(given["EffectiveDate"]) if given.get("EffectiveDate") else now,
         user_id=user.get("UserId"),
         attributes=_lists("Attributes", given["Attributes"]) if "Attributes" in given else None,
         metrics=metrics,
         demographic=given.get("Demographic"),
         location=_location(given["Location"]) if "Location" in given else None,
         user_attributes=_lists("User.UserAttributes", user["UserAttributes"]) if "UserAttributes" in user else None,
-        now=call.now(),
+        now=now,
     )
     await register_names(call, update)
     return update

@@ -5,7 +5,6 @@ address has one active endpoint a channel; a user has at most 15 endpoints, who 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -75,7 +74,7 @@ async def _merge_some(
     settled: set[int] = set()
     if not connection.is_cluster:  # whose functions cannot look at what lies on other nodes
         first = (await rounds_of(connection, updates, positions))[0]
-        merged = await _write(connection, updates, first, companion, is_alone=True)
+        merged = await write(connection, updates, first, companion, is_alone=True)
         settled = {one.position for one in merged if _is_settled(one, results)}
         for position in sorted(settled):
             report(position, results[position])
@@ -148,7 +147,7 @@ async def _merge_round(
 ) -> list[int]:
     """Merge updates that do not touch each other; returns those to be tried again."""
     again = []
-    merged = await _write(connection, updates, positions, companion, is_alone=False)
+    merged = await write(connection, updates, positions, companion, is_alone=False)
     takers = [one for one in merged if one.is_written and one.taken_address is not None]
     if takers:
         await _deactivate_others(connection, updates, takers)
@@ -165,40 +164,6 @@ async def _merge_round(
         else:
             again.append(one.position)  # there is room now, or another process wrote this endpoint meanwhile
     return again
-
-
-def _item(update: EndpointUpdate, position: int) -> dict[str, Any]:
-    return {
-        "n": position,
-        "app_id": update.app_id,
-        "endpoint_id": update.endpoint_id,
-        "given_id": update.given_id,
-        "channel_type": update.channel_type,
-        "address": update.address,
-        "is_active": update.is_active,
-        "is_opted_out": update.is_opted_out,
-        "effective_at": update.effective_at or update.now,
-        "now": update.now,
-        "request_id": update.request_id,
-        "user_id": update.user_id,
-        "attributes": update.attributes,
-        "metrics": update.metrics,
-        "demographic": update.demographic,
-        "location": update.location,
-        "user_attributes": update.user_attributes,
-    }
-
-
-async def _write(
-    connection: Connection,
-    updates: Sequence[EndpointUpdate],
-    positions: Sequence[int],
-    companion: Companion | None,
-    *,
-    is_alone: bool,
-) -> list[Merged]:
-    items = [_item(updates[position], position) for position in positions]
-    return await write(connection, items, companion, is_alone=is_alone)
 
 
 async def _deactivate_others(connection: Connection, updates: Sequence[EndpointUpdate], takers: list[Merged]) -> None:

@@ -5,31 +5,35 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from repoint.db import Connection
 
 ATTEMPTS_MAX = 400
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointUpdate:
-    """One partial update; None is "not given". In the maps, a null value removes its name."""
+class EndpointUpdate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One partial update; None is "not given". In the maps, a null value removes its name.
+
+    `write` reads it as the JSON it encodes to.
+    """
 
     app_id: str
     endpoint_id: str
     given_id: str
     request_id: str
+    now: datetime
+    effective_at: datetime
+    is_active: bool
     channel_type: str | None = None
     address: str | None = None
-    is_active: bool = True
     is_opted_out: bool | None = None
-    effective_at: datetime | None = None
     user_id: str | None = None
     attributes: dict[str, list[str] | None] | None = None
     metrics: dict[str, float | None] | None = None
     demographic: dict[str, str] | None = None
     location: dict[str, Any] | None = None
     user_attributes: dict[str, list[str] | None] | None = None
-    now: datetime | None = None
 
     @property
     def names_no_owner(self) -> bool:

@@ -5,22 +5,22 @@ the coordinator first, judged there by the same words, and then written where th
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
 import msgspec
-from psycopg import sql
+from psycopg import AsyncRawCursor, sql
 
 from repoint.db import Connection
+from repoint.resources.endpoints.order import EndpointUpdate
 
 ENDPOINTS_PER_USER_MAX = 15
 ENDPOINT_BYTES_MAX = 15 * 1024
 PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """What became of one update.
 
     `problem` says why it was not written ("reach": alone it may not, see `write`). `taken_address` is an address that
@@ -40,80 +40,86 @@ class Merged:
 class Companion:
     """What is written in the same statement as the endpoints, from them as they are then.
 
-    `statement` may read `settled`: the position `n` of each update that is written, and the endpoint's columns. It has
-    one parameter, `companion`, which `parameter` makes of the positions at hand.
+    `statement` may read `settled`: for each update the endpoint's columns, whether it `is_written`, and as `companion`
+    the JSON document that `document` says belongs to the update at a position.
     """
 
     statement: LiteralString
-    parameter: Callable[[Sequence[int]], str]
+    document: Callable[[int], Any]
 
 
+# The statements' parameters: $1 the updates, $2 their companions' documents.
+# OFFSET 0 keeps PostgreSQL from working out an expression once for each place it is read at.
 CHECKED = sql.SQL(
     """
-    item AS (
-        SELECT * FROM json_to_recordset(%(items)s::json) AS item (
-            n int, app_id text, endpoint_id text, given_id text, channel_type text, address text,
-            is_active boolean, is_opted_out boolean, effective_at timestamptz, now timestamptz,
-            request_id text, user_id text, attributes jsonb, metrics jsonb, demographic jsonb,
-            location jsonb, user_attributes jsonb)
-    ), merged AS (
-        SELECT i.n, i.app_id, i.endpoint_id, coalesce(e.given_id, i.given_id) AS given_id,
-            coalesce(e.revision, 0) + 1 AS revision,
-            coalesce(i.channel_type, e.channel_type) AS channel_type,
-            coalesce(i.address, e.address) AS address,
-            i.is_active,
-            coalesce(i.is_opted_out, e.is_opted_out, i.address IS NULL) AS is_opted_out,
-            coalesce(e.cohort_id, floor(random() * 100)::smallint) AS cohort_id,
-            coalesce(e.created_at, i.now) AS created_at,
-            i.effective_at, i.request_id,
-            coalesce(i.user_id, e.user_id) AS user_id,
-            CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{{}}')
-                 ELSE jsonb_strip_nulls(coalesce(e.attributes, '{{}}') || i.attributes) END AS attributes,
-            CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{{}}')
-                 ELSE jsonb_strip_nulls(coalesce(e.metrics, '{{}}') || i.metrics) END AS metrics,
-            coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{{}}') AS demographic,
-            coalesce(e.location || i.location, i.location, e.location, '{{}}') AS location,
-            CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
-                 THEN jsonb_strip_nulls(coalesce(family.attributes, '{{}}') || coalesce(i.user_attributes, '{{}}'))
-                 WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{{}}')
-                 ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{{}}') || i.user_attributes)
-            END AS user_attributes,
-            i.user_id IS NOT NULL AND i.user_id IS DISTINCT FROM e.user_id AS joins_user,
-            coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
-                e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
-                OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
-            ) AS takes_address,
-            i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
-            CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
-                 THEN 'channel'
-                 WHEN family.endpoints >= %(endpoints_max)s THEN 'user' END AS problem
-        FROM item i LEFT JOIN {endpoint} e USING (app_id, endpoint_id)
-        CROSS JOIN {family}
-    ), reaching AS MATERIALIZED (
+    SELECT r.*, CASE
+        WHEN r.problem IS NOT NULL THEN r.problem
+        WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
+            + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
+            + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > {bytes_max} THEN 'size'
+        WHEN {is_alone} AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
+    FROM (
         SELECT m.*,
             m.takes_address AND EXISTS (
                 SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.address = m.address
                   AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
             {reaches_user} AS reaches_user
-        FROM merged m
-    ), checked AS (
-        SELECT r.*, CASE
-            WHEN r.problem IS NOT NULL THEN r.problem
-            WHEN octet_length(r.attributes::text) + octet_length(r.metrics::text)
-                + octet_length(r.user_attributes::text) + octet_length(r.demographic::text)
-                + octet_length(r.location::text) + coalesce(octet_length(r.address), 0) > %(bytes_max)s THEN 'size'
-            WHEN {is_alone} AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
-        FROM reaching r
-    )
+        FROM (
+            SELECT i.n, i.companion, i.app_id, i.endpoint_id, coalesce(e.given_id, i.given_id) AS given_id,
+                coalesce(e.revision, 0) + 1 AS revision,
+                coalesce(i.channel_type, e.channel_type) AS channel_type,
+                coalesce(i.address, e.address) AS address,
+                i.is_active,
+                coalesce(i.is_opted_out, e.is_opted_out, i.address IS NULL) AS is_opted_out,
+                coalesce(e.cohort_id, floor(random() * 100)::smallint) AS cohort_id,
+                coalesce(e.created_at, i.now) AS created_at,
+                i.effective_at, i.request_id,
+                coalesce(i.user_id, e.user_id) AS user_id,
+                CASE WHEN i.attributes IS NULL THEN coalesce(e.attributes, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.attributes, '{{}}') || i.attributes) END AS attributes,
+                CASE WHEN i.metrics IS NULL THEN coalesce(e.metrics, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.metrics, '{{}}') || i.metrics) END AS metrics,
+                coalesce(e.demographic || i.demographic, i.demographic, e.demographic, '{{}}') AS demographic,
+                coalesce(e.location || i.location, i.location, e.location, '{{}}') AS location,
+                CASE WHEN i.user_id IS DISTINCT FROM e.user_id AND i.user_id IS NOT NULL
+                     THEN jsonb_strip_nulls(coalesce(family.attributes, '{{}}') || coalesce(i.user_attributes, '{{}}'))
+                     WHEN i.user_attributes IS NULL THEN coalesce(e.user_attributes, '{{}}')
+                     ELSE jsonb_strip_nulls(coalesce(e.user_attributes, '{{}}') || i.user_attributes)
+                END AS user_attributes,
+                i.user_id IS NOT NULL AND i.user_id IS DISTINCT FROM e.user_id AS joins_user,
+                coalesce(i.address, e.address) IS NOT NULL AND i.is_active AND (
+                    e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
+                    OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
+                ) AS takes_address,
+                i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
+                CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
+                     THEN 'channel'
+                     WHEN family.endpoints >= {endpoints_max} THEN 'user' END AS problem
+            FROM ROWS FROM (
+                json_to_recordset($1::json) AS (
+                    app_id text, endpoint_id text, given_id text, channel_type text, address text,
+                    is_active boolean, is_opted_out boolean, effective_at timestamptz, now timestamptz,
+                    request_id text, user_id text, attributes jsonb, metrics jsonb, demographic jsonb,
+                    location jsonb, user_attributes jsonb),
+                json_array_elements($2::json)
+            ) WITH ORDINALITY AS i (
+                app_id, endpoint_id, given_id, channel_type, address, is_active, is_opted_out, effective_at, now,
+                request_id, user_id, attributes, metrics, demographic, location, user_attributes, companion, n)
+            LEFT JOIN {endpoint} e USING (app_id, endpoint_id)
+            CROSS JOIN {family}
+            OFFSET 0
+        ) m
+        OFFSET 0
+    ) r
     """
 )
 # Whom a user's new endpoint joins (nobody, where it has been theirs before), and whether others must be told.
 FAMILY = sql.SQL(
     """LATERAL (
-            SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
-            FROM {endpoint} u
-            WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
-        ) family"""
+                SELECT count(*) AS endpoints, (array_agg(u.user_attributes))[1] AS attributes
+                FROM {endpoint} u
+                WHERE u.app_id = i.app_id AND u.user_id = i.user_id AND i.user_id IS DISTINCT FROM e.user_id
+            ) family"""
 )
 REACHES_USER = sql.SQL(
     """m.changes_user AND EXISTS (
@@ -149,102 +155,112 @@ WRITTEN = sql.SQL(
     RETURNING app_id, endpoint_id
     """
 )
+RESULT = sql.SQL(
+    """
+    SELECT n, stop, is_written, channel_type, CASE WHEN reaches_address THEN address END,
+        CASE WHEN reaches_user THEN user_id END, CASE WHEN reaches_user THEN user_attributes END
+    FROM settled
+    """
+)
 NOTHING: Final = "SELECT"
 
 
 def _checked(endpoint: str, *, is_alone: bool = False) -> sql.Composed:
-    """What becomes of each item; `endpoint` is the table with all endpoints that matter."""
+    """What becomes of each update; `endpoint` is the table with all endpoints that matter."""
     table = sql.Identifier(endpoint)
     return CHECKED.format(
         endpoint=table,
-        is_alone=sql.Literal(is_alone),
+        bytes_max=ENDPOINT_BYTES_MAX,
+        endpoints_max=ENDPOINTS_PER_USER_MAX,
+        is_alone=is_alone,
         family=NO_FAMILY if is_alone else FAMILY.format(endpoint=table),
         reaches_user=IS_NOT_ALONE if is_alone else REACHES_USER.format(endpoint=table),
     )
 
 
-KEPT = sql.SQL("CREATE TEMP TABLE checked ON COMMIT DROP AS WITH {checked} SELECT * FROM checked").format(
-    checked=_checked("near_endpoint")
-)
-
-
 @functools.cache
 def _at_once(companion: LiteralString, *, is_alone: bool) -> bytes:
     """The merge, and what goes with it, as one statement."""
+    # Asked for in the list of columns, who is written is looked up in a hash table.
     return (
         sql.SQL(
             """
-    WITH {checked}, written AS ({written}), settled AS (
-        SELECT checked.* FROM checked JOIN written USING (app_id, endpoint_id)
+    WITH checked AS ({checked}), written AS ({written}), settled AS (
+        SELECT checked.*, (app_id, endpoint_id) IN (SELECT app_id, endpoint_id FROM written) AS is_written FROM checked
     ), companion AS ({companion})
-    SELECT c.n, c.stop, w.endpoint_id IS NOT NULL, c.channel_type,
-        CASE WHEN c.reaches_address THEN c.address END, CASE WHEN c.reaches_user THEN c.user_id END,
-        CASE WHEN c.reaches_user THEN c.user_attributes END
-    FROM checked c LEFT JOIN written w USING (app_id, endpoint_id)
+    {result}
     """
         )
-        .format(checked=_checked("endpoint", is_alone=is_alone), written=WRITTEN, companion=sql.SQL(companion))
+        .format(
+            checked=_checked("endpoint", is_alone=is_alone),
+            written=WRITTEN,
+            companion=sql.SQL(companion),
+            result=RESULT,
+        )
         .as_bytes()
     )
 
 
 async def write(
-    connection: Connection, items: Sequence[Mapping[str, Any]], companion: Companion | None, *, is_alone: bool
+    connection: Connection,
+    updates: Sequence[EndpointUpdate],
+    positions: Sequence[int],
+    companion: Companion | None,
+    *,
+    is_alone: bool,
 ) -> list[Merged]:
-    """Write what can be written; with `is_alone`, only what needs no other endpoint changed, and locks its users.
+    """Write what can be written of the updates at some positions.
 
-    Without, and on a cluster, the caller has locked them.
-    The items are updates with their positions ("n"), no two of the same endpoint. What another process changes at the
-    same moment is not written, and has no problem.
+    With `is_alone`, only what needs no other endpoint changed, and locks its users. Without, and on a cluster, the
+    caller has locked them. No two of the updates are of the same endpoint. What another process changes at the same
+    moment is not written, and has no problem.
     """
-    given = {
-        "items": msgspec.json.encode(items).decode(),
-        "endpoints_max": ENDPOINTS_PER_USER_MAX,
-        "bytes_max": ENDPOINT_BYTES_MAX,
-    }
-    statement: LiteralString = NOTHING
-    if companion is not None:
-        statement, given["companion"] = companion.statement, companion.parameter([item["n"] for item in items])
+    given = [updates[position] for position in positions]
+    documents = [companion.document(position) for position in positions] if companion else []
+    parameters = [msgspec.json.encode(given).decode(), msgspec.json.encode(documents).decode()]
+    statement: LiteralString = companion.statement if companion else NOTHING
     if connection.is_cluster:
-        return await _write_in_steps(connection, items, statement, given)
-    cursor = await connection.execute(_at_once(statement, is_alone=is_alone), given)
-    return [Merged(*row) for row in await cursor.fetchall()]
+        rows = await _write_in_steps(connection, given, statement, parameters)
+    else:
+        # As PostgreSQL wants it: psycopg would look for its own placeholders each time.
+        cursor = await AsyncRawCursor(connection).execute(_at_once(statement, is_alone=is_alone), parameters)
+        rows = await cursor.fetchall()
+    return [Merged(positions[n - 1], *rest) for n, *rest in rows]
 
 
 async def _write_in_steps(
-    connection: Connection, items: Sequence[Mapping[str, Any]], companion: LiteralString, given: dict[str, Any]
-) -> list[Merged]:
+    connection: Connection, updates: Sequence[EndpointUpdate], companion: LiteralString, parameters: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    cursor = AsyncRawCursor(connection)
     async with connection.transaction():
-        await _fetch_near(connection, items)
-        await connection.execute(KEPT, given)
+        await _fetch_near(connection, updates)
+        kept = sql.SQL("CREATE TEMP TABLE checked ON COMMIT DROP AS {}").format(_checked("near_endpoint"))
+        await cursor.execute(kept, parameters)
         written = await (await connection.execute(WRITTEN)).fetchall()
         await connection.execute(
-            """CREATE TEMP TABLE settled ON COMMIT DROP AS SELECT * FROM checked
-               WHERE (app_id, endpoint_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))""",
+            """CREATE TEMP TABLE settled ON COMMIT DROP AS
+               SELECT checked.*,
+                   (app_id, endpoint_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AS is_written
+               FROM checked""",
             [[app_id for app_id, _ in written], [endpoint_id for _, endpoint_id in written]],
         )
-        await connection.execute(companion, given)
-        cursor = await connection.execute(
-            """SELECT n, stop, n IN (SELECT n FROM settled), channel_type, CASE WHEN reaches_address THEN address END,
-                   CASE WHEN reaches_user THEN user_id END, CASE WHEN reaches_user THEN user_attributes END
-               FROM checked"""
-        )
-        merged = [Merged(*row) for row in await cursor.fetchall()]
+        await connection.execute(companion)
+        rows = await (await connection.execute(RESULT)).fetchall()
         await connection.execute("DROP TABLE near_endpoint, checked, settled")
-    return merged
+    return rows
 
 
-async def _fetch_near(connection: Connection, items: Sequence[Mapping[str, Any]]) -> None:
+async def _fetch_near(connection: Connection, updates: Sequence[EndpointUpdate]) -> None:
     """The endpoints themselves, those at their addresses, old and new, and those of their users."""
     await connection.execute("CREATE TEMP TABLE near_endpoint (LIKE endpoint) ON COMMIT DROP")
-    apps = list({item["app_id"] for item in items})
-    ids = list({item["endpoint_id"] for item in items})
+    apps = list({update.app_id for update in updates})
+    ids = list({update.endpoint_id for update in updates})
     await connection.execute(
         "INSERT INTO near_endpoint SELECT * FROM endpoint WHERE app_id = ANY(%s) AND endpoint_id = ANY(%s)", [apps, ids]
     )
     known = await (await connection.execute("SELECT address, user_id FROM near_endpoint")).fetchall()
-    addresses = {item["address"] for item in items} | {address for address, _ in known}
-    users = {item["user_id"] for item in items} | {user_id for _, user_id in known}
+    addresses = {update.address for update in updates} | {address for address, _ in known}
+    users = {update.user_id for update in updates} | {user_id for _, user_id in known}
     await connection.execute(
         """INSERT INTO near_endpoint SELECT * FROM endpoint
            WHERE app_id = ANY(%s) AND (address = ANY(%s) OR user_id = ANY(%s)) AND endpoint_id <> ALL(%s)""",

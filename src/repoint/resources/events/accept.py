@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from repoint.db import Connection
 from repoint.resources.endpoints.merge import merge_with
@@ -34,24 +32,10 @@ async def accept(connection: Connection, requests: Sequence[Sequence[Item]]) -> 
     def report(position: int, problem: Exception | None) -> None:
         items[position].is_settled, items[position].problem = True, problem
 
-    def events_of(positions: Sequence[int]) -> str:
-        return msgspec.json.encode(
-            [_given(position, event) for position in positions for event in items[position].events]
-        ).decode()
-
     if items:
-        await merge_with(connection, [item.update for item in items], Companion(APPEND, events_of), report)
+        companion = Companion(APPEND, lambda position: items[position].events)
+        await merge_with(connection, [item.update for item in items], companion, report)
     return [None] * len(requests)
-
-
-def _given(position: int, event: Event) -> dict[str, Any]:
-    return {
-        "n": position,
-        "event_type": event.event_type,
-        "event_at": event.event_at,
-        "arrival_at": event.arrival_at,
-        "document": event.document,
-    }
 
 
 # Each event says what its endpoint was at that moment.
@@ -62,6 +46,6 @@ APPEND: Final = """INSERT INTO event (arrival_at, app_id, endpoint_id, event_typ
                   'EndpointStatus', CASE WHEN e.is_active THEN 'ACTIVE' ELSE 'INACTIVE' END,
                   'OptOut', CASE WHEN e.is_opted_out THEN 'ALL' ELSE 'NONE' END,
                   'EffectiveDate', e.effective_at, 'RequestId', e.request_id, 'Demographic', e.demographic)))
-       FROM json_to_recordset(%(companion)s::json) AS given (
-           n int, arrival_at timestamptz, event_type text, event_at timestamptz, document jsonb)
-       JOIN settled e USING (n)"""
+       FROM settled e, json_to_recordset(e.companion) AS given (
+           arrival_at timestamptz, event_type text, event_at timestamptz, document jsonb)
+       WHERE e.is_written"""

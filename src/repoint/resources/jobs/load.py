@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
+from msgspec import structs
 
 from repoint.db import Connection
 from repoint.db.bulk import BulkDatabase
@@ -293,7 +294,9 @@ async def _merge_slowly(connection: Connection, one: Import, rows: Rows, slow: S
     for row in slow:
         address, user_id = known.get(row.update.endpoint_id, (None, None))
         # Whose endpoint it is and where, said aloud: merge keeps rows in order by what they say.
-        update = replace(row.update, address=row.update.address or address, user_id=row.update.user_id or user_id)
+        update = structs.replace(
+            row.update, address=row.update.address or address, user_id=row.update.user_id or user_id
+        )
         if not row.is_whole and update.endpoint_id not in known:
             rows.fail(row.position, NOT_WHOLE)
             continue
