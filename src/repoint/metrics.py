@@ -2,6 +2,9 @@
 
 import os
 import shutil
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -19,13 +22,23 @@ def prepare_metrics(folder: Path, *, is_shared: bool = False) -> None:
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # the library has no types here
 
 
+class RequestSeconds(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """As `observe` for each of them, but each bucket's number in its file is written once."""
+        self._sum.inc(sum(amounts))
+        for bucket, count in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(count)
+
+
 class Metrics:
     """What the server counts; one object a process."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.requests = Counter("repoint_requests", "API requests answered", ["operation", "status"], registry=registry)
-        self.request_seconds = Histogram(
+        self.request_seconds = RequestSeconds(
             "repoint_request_seconds",
             "Time to answer a request",
             ["operation"],
@@ -88,9 +101,7 @@ class Metrics:
         answered, self._answered = self._answered, {}
         for (operation, status), noted in answered.items():
             self.requests.labels(operation, str(status)).inc(len(noted))
-            histogram = self.request_seconds.labels(operation)
-            for seconds in noted:
-                histogram.observe(seconds)
+            self.request_seconds.labels(operation).observe_all(noted)
 
 
 def exposition() -> bytes:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import falcon
 import falcon.asgi
@@ -54,8 +54,7 @@ class Unavailable(Exception):  # noqa: N818 - it is a state, not a mistake
     """What the server needs is not there right now; the caller may try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who has been let in: given to the operation with its request."""
 
     region: str

@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from repoint.clock import Clock, iso8601
 from repoint.db import Database
 from repoint.resources.texts import SoundTexts
@@ -25,8 +27,7 @@ class Server:
     texts: SoundTexts = field(default_factory=SoundTexts)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One signed request, as a handler sees it.
 
     `invocation_id` is what AWS's SDKs send with a call and with every retry of it; empty for other clients.
@@ -35,7 +36,7 @@ class Call:
     server: Server
     region: str
     access_key_name: str = "repoint"
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    request_id: str = msgspec.field(default_factory=lambda: str(uuid.uuid4()))
     invocation_id: str = ""
 
     @property

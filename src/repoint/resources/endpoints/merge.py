@@ -16,7 +16,7 @@ from repoint.resources.endpoints.write import (
     ENDPOINTS_PER_USER_MAX,
     PUSH_TYPES,
     Companion,
-    Merged,
+    Remark,
     write,
 )
 from repoint.wire.exceptions import BadRequestException
@@ -74,8 +74,8 @@ async def _merge_some(
     settled: set[int] = set()
     if not connection.is_cluster:  # whose functions cannot look at what lies on other nodes
         first = (await rounds_of(connection, updates, positions))[0]
-        merged = await write(connection, updates, first, companion, is_alone=True)
-        settled = {one.position for one in merged if _is_settled(one, results)}
+        remarks = await write(connection, updates, first, companion, is_alone=True)
+        settled = set(first) - {one.position for one in remarks if not _is_settled(one, results)}
         for position in sorted(settled):
             report(position, results[position])
     left = [position for position in positions if position not in settled]
@@ -130,7 +130,7 @@ async def _merge_rounds(
     raise AssertionError("updates of one batch keep losing to each other")
 
 
-def _is_settled(one: Merged, results: list[Exception | None]) -> bool:
+def _is_settled(one: Remark, results: list[Exception | None]) -> bool:
     """Whether an update is done with: written, or refused for good."""
     if one.problem in PROBLEMS:
         results[one.position] = BadRequestException(PROBLEMS[one.problem])
@@ -147,14 +147,14 @@ async def _merge_round(
 ) -> list[int]:
     """Merge updates that do not touch each other; returns those to be tried again."""
     again = []
-    merged = await write(connection, updates, positions, companion, is_alone=False)
-    takers = [one for one in merged if one.is_written and one.taken_address is not None]
+    remarks = await write(connection, updates, positions, companion, is_alone=False)
+    takers = [one for one in remarks if one.is_written and one.taken_address is not None]
     if takers:
         await _deactivate_others(connection, updates, takers)
-    sharers = [one for one in merged if one.is_written and one.shared_user is not None]
+    sharers = [one for one in remarks if one.is_written and one.shared_user is not None]
     if sharers:
         await _share_user_attributes(connection, updates, sharers)
-    for one in merged:
+    for one in remarks:
         if _is_settled(one, results):
             continue
         if one.problem == "user" and not await _evict(connection, updates[one.position], one.channel_type):
@@ -166,7 +166,7 @@ async def _merge_round(
     return again
 
 
-async def _deactivate_others(connection: Connection, updates: Sequence[EndpointUpdate], takers: list[Merged]) -> None:
+async def _deactivate_others(connection: Connection, updates: Sequence[EndpointUpdate], takers: list[Remark]) -> None:
     """An address belongs, on its channel, to the endpoint that claimed it last."""
     await connection.execute(
         """UPDATE endpoint o SET is_active = false, revision = o.revision + 1
@@ -185,7 +185,7 @@ async def _deactivate_others(connection: Connection, updates: Sequence[EndpointU
 
 
 async def _share_user_attributes(
-    connection: Connection, updates: Sequence[EndpointUpdate], sharers: list[Merged]
+    connection: Connection, updates: Sequence[EndpointUpdate], sharers: list[Remark]
 ) -> None:
     """All endpoints of a user carry the same user attributes."""
     await connection.execute(

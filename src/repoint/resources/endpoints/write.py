@@ -7,7 +7,7 @@ the coordinator first, judged there by the same words, and then written where th
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, NamedTuple
 
 import msgspec
 from psycopg import AsyncRawCursor, sql
@@ -20,8 +20,8 @@ ENDPOINT_BYTES_MAX = 15 * 1024
 PUSH_TYPES = ["GCM", "ADM", "BAIDU", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"]
 
 
-class Merged(msgspec.Struct, frozen=True):
-    """What became of one update.
+class Remark(NamedTuple):
+    """What is to be said of one update, where there is more to it than that it was written.
 
     `problem` says why it was not written ("reach": alone it may not, see `write`). `taken_address` is an address that
     other active endpoints have, too; `shared_user` a user whose other endpoints are to have `shared_attributes`.
@@ -155,11 +155,11 @@ WRITTEN = sql.SQL(
     RETURNING app_id, endpoint_id
     """
 )
-RESULT = sql.SQL(
+REMARKS = sql.SQL(
     """
-    SELECT n, stop, is_written, channel_type, CASE WHEN reaches_address THEN address END,
-        CASE WHEN reaches_user THEN user_id END, CASE WHEN reaches_user THEN user_attributes END
-    FROM settled
+    SELECT jsonb_build_array(n, stop, is_written, channel_type, CASE WHEN reaches_address THEN address END,
+        CASE WHEN reaches_user THEN user_id END, CASE WHEN reaches_user THEN user_attributes END)
+    FROM settled WHERE NOT is_written OR reaches_address OR reaches_user
     """
 )
 NOTHING: Final = "SELECT"
@@ -188,14 +188,14 @@ def _at_once(companion: LiteralString, *, is_alone: bool) -> bytes:
     WITH checked AS ({checked}), written AS ({written}), settled AS (
         SELECT checked.*, (app_id, endpoint_id) IN (SELECT app_id, endpoint_id FROM written) AS is_written FROM checked
     ), companion AS ({companion})
-    {result}
+    {remarks}
     """
         )
         .format(
             checked=_checked("endpoint", is_alone=is_alone),
             written=WRITTEN,
             companion=sql.SQL(companion),
-            result=RESULT,
+            remarks=REMARKS,
         )
         .as_bytes()
     )
@@ -208,8 +208,8 @@ async def write(
     companion: Companion | None,
     *,
     is_alone: bool,
-) -> list[Merged]:
-    """Write what can be written of the updates at some positions.
+) -> list[Remark]:
+    """Write what can be written of the updates at some positions; what is not remarked on is.
 
     With `is_alone`, only what needs no other endpoint changed, and locks its users. Without, and on a cluster, the
     caller has locked them. No two of the updates are of the same endpoint. What another process changes at the same
@@ -225,7 +225,7 @@ async def write(
         # As PostgreSQL wants it: psycopg would look for its own placeholders each time.
         cursor = await AsyncRawCursor(connection).execute(_at_once(statement, is_alone=is_alone), parameters)
         rows = await cursor.fetchall()
-    return [Merged(positions[n - 1], *rest) for n, *rest in rows]
+    return [Remark(positions[n - 1], *rest) for ((n, *rest),) in rows]
 
 
 async def _write_in_steps(
@@ -245,7 +245,7 @@ async def _write_in_steps(
             [[app_id for app_id, _ in written], [endpoint_id for _, endpoint_id in written]],
         )
         await connection.execute(companion)
-        rows = await (await connection.execute(RESULT)).fetchall()
+        rows = await (await connection.execute(REMARKS)).fetchall()
         await connection.execute("DROP TABLE near_endpoint, checked, settled")
     return rows
 
