@@ -145,8 +145,8 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
 }
 
 
-async def call(name: str, context: Call, request: dict[str, Any]) -> Any:
-    """Answer one checked request.
+def call(name: str, context: Call, request: dict[str, Any]) -> Awaitable[Any]:
+    """Answer one checked request; what to await for it.
 
     Raises:
         MethodNotAllowedException: for an operation that is not built yet.
@@ -154,4 +154,4 @@ async def call(name: str, context: Call, request: dict[str, Any]) -> Any:
     handler = OPERATIONS[name]
     if handler is None:
         raise MethodNotAllowedException(f"{name} is not built yet in this version of Repoint")
-    return await handler(context, request)
+    return handler(context, request)

@@ -6,7 +6,7 @@ import falcon.asgi
 import falcon.testing
 import pytest
 
-from repoint.gateway.bodies import BodyReader
+from repoint.gateway.bodies import BodyReader, BodyTimeoutError
 
 
 async def nothing():
@@ -24,7 +24,7 @@ def test_a_body_that_does_not_arrive_is_given_up():
         reader = BodyReader(seconds=0.01)
         return await asyncio.gather(*[reader.read(half_sent()) for _ in range(3)], return_exceptions=True)
 
-    assert [type(outcome) for outcome in asyncio.run(read())] == [TimeoutError] * 3
+    assert [type(outcome) for outcome in asyncio.run(read())] == [BodyTimeoutError] * 3
 
 
 def test_who_cancels_a_reader_gets_no_timeout():

@@ -29,6 +29,7 @@ BatchFunction = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result
 
 BATCH_MAX = 500
 CACHE_ENTRIES_MAX = 20_000
+NOT_CACHED = object()
 RETRIES_MAX = 5
 RETRY_SECONDS = 0.05
 CONNECT_SECONDS = 10
@@ -166,9 +167,10 @@ class Database:
     async def cached(self, loader: Callable[["Database", Any], Awaitable[Result]], key: Any) -> Result:
         """What `loader(database, key)` returned, as of the last `settle`; absence (None) is remembered too."""
         slot = (loader, key)
-        if slot in self._cache:
+        found = self._cache.get(slot, NOT_CACHED)
+        if found is not NOT_CACHED:
             self._cache.move_to_end(slot)
-            return cast("Result", self._cache[slot])
+            return cast("Result", found)
         generation = self._generation
         value = await loader(self, key)
         if generation == self._generation:

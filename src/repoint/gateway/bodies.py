@@ -1,7 +1,7 @@
 """A request's body, read within limits of size and time."""
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 import falcon.asgi
 
@@ -13,6 +13,10 @@ DRAIN_BYTES = 256 * 1024
 TOO_LARGE = f"The body must be at most {BODY_BYTES_MAX} bytes"
 BODY_SECONDS = 30.0
 LOOK_SECONDS = 1.0
+
+
+class BodyTimeoutError(Exception):
+    """A body has not arrived in time."""
 
 
 class BodyReader:
@@ -31,7 +35,7 @@ class BodyReader:
 
         Raises:
             PayloadTooLargeException: beyond 7 MB.
-            TimeoutError: when it does not arrive in time.
+            BodyTimeoutError: when it does not arrive in time.
         """
         length = request.content_length
         if length is None and "transfer-encoding" not in request.headers:
@@ -42,12 +46,13 @@ class BodyReader:
         assert task is not None
         self._watch(task)
         try:
-            return await _read(request)
+            body: bytes = await request.stream.read(BODY_BYTES_MAX + 1)
+            return body if len(body) <= BODY_BYTES_MAX else await _refuse(request, len(body))
         except asyncio.CancelledError:
             if task in self._due:
                 raise
             task.uncancel()
-            raise TimeoutError from None
+            raise BodyTimeoutError from None
         finally:
             self._due.pop(task, None)
 
@@ -67,11 +72,7 @@ class BodyReader:
         self._timer = loop.call_later(min(LOOK_SECONDS, self._seconds), self._look) if self._due else None
 
 
-async def _read(request: falcon.asgi.Request) -> bytes:
-    body: bytes = await request.stream.read(BODY_BYTES_MAX + 1)
-    if len(body) <= BODY_BYTES_MAX:
-        return body
-    drained = len(body)
+async def _refuse(request: falcon.asgi.Request, drained: int) -> NoReturn:
     while drained < DRAIN_BYTES_MAX and (chunk := await request.stream.read(DRAIN_BYTES)):
         drained += len(chunk)
     raise PayloadTooLargeException(TOO_LARGE)

@@ -5,8 +5,8 @@ goes wrong behind it is logged with the request's id and answered as an error th
 """
 
 import logging
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from repoint.gateway.bodies import BodyReader
+from repoint.gateway.bodies import BodyReader, BodyTimeoutError
 from repoint.gateway.policy import Decision, Policy, denial_message
 from repoint.gateway.rates import RateDecision, RateLimiter, rate_headers
 from repoint.gateway.router import Router
@@ -102,14 +102,14 @@ class Gateway:
     async def handle(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answer one request; a sink of the HTTP server for everything below /v1."""
         started = time.perf_counter()
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         name = "none"
         response.set_headers([("x-amzn-requestid", request_id), *CORS_HEADERS])
         try:
             if request.method == "OPTIONS":
                 self._preflight(request, response)
                 return
-            body = await self._read(request)
+            body = await self.bodies.read(request)
             operation, parameters, caller = await self._admit(request, response, request_id, body)
             name = operation.name
             document = read_request(operation, parameters, request.scope["query_string"], body)
@@ -122,6 +122,8 @@ class Gateway:
             refuse(response, request_id, error.status, error.code, error.message)
         except Refusal as refusal:
             refuse(response, request_id, refusal.status, refusal.code, refusal.message)
+        except BodyTimeoutError:
+            refuse(response, request_id, 408, "RequestTimeoutException", "The body did not arrive in time")
         except Unavailable as error:
             logger.warning("unavailable: %s", error, extra={"request_id": request_id, "operation": name})
             refuse(
@@ -137,12 +139,6 @@ class Gateway:
             refuse(response, request_id, 500, "InternalServerErrorException", message)
         finally:
             self.observe(name, response.status_code, time.perf_counter() - started)
-
-    async def _read(self, request: falcon.asgi.Request) -> bytes:
-        try:
-            return await self.bodies.read(request)
-        except TimeoutError:
-            raise Refusal(408, "RequestTimeoutException", "The body did not arrive in time") from None
 
     def _preflight(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.status = 200
@@ -237,6 +233,13 @@ class Gateway:
         response.set_headers(rate_headers(decision))
         if not decision.is_allowed:
             raise TooManyRequestsException(f"Rate exceeded: {operation} is limited to {decision.limit:g} a second")
+
+
+def new_request_id() -> str:
+    """A random UUID; the library's takes three times as long."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def raw_path_of(request: falcon.asgi.Request) -> str:

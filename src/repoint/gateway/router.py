@@ -67,26 +67,32 @@ class Router:
             raise MethodNotAllowedException(
                 f"{method[:20]} is not allowed here: {', '.join(sorted(node.operations))} is"
             )
-        names = node.names[method]
-        return operation, dict(zip(names, map(unquote_segment, values), strict=True))
+        return operation, {
+            name: unquote_segment(value) if "%" in value else value
+            for name, value in zip(node.names[method], values, strict=True)
+        }
 
     def _find(self, raw_path: str) -> tuple[Node | None, list[str]]:
         segments = raw_path.removeprefix("/").split("/")
-        node, values = _walk(self._root, segments, 0)
+        values: list[str] = []
+        node = _walk(self._root, segments, 0, values)
         if node is None and segments[-1] == "":  # PhoneNumberValidate is documented with and without a last slash
-            return _walk(self._root, segments[:-1], 0)
+            node = _walk(self._root, segments[:-1], 0, values)
         return node, values
 
 
-def _walk(node: Node, segments: list[str], at: int) -> tuple[Node | None, list[str]]:
+def _walk(node: Node, segments: list[str], at: int, values: list[str]) -> Node | None:
     if at == len(segments):
-        return (node, []) if node.operations else (None, [])
+        return node if node.operations else None
     literal = node.literals.get(segments[at])
     if literal is not None:
-        found, values = _walk(literal, segments, at + 1)
+        found = _walk(literal, segments, at + 1, values)
         if found is not None:
-            return found, values
-    if node.parameter is not None and segments[at]:
-        found, values = _walk(node.parameter, segments, at + 1)
-        return found, [segments[at], *values]
-    return None, []
+            return found
+    if node.parameter is None or not segments[at]:
+        return None
+    values.append(segments[at])
+    found = _walk(node.parameter, segments, at + 1, values)
+    if found is None:
+        values.pop()
+    return found
