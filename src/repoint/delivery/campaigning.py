@@ -4,12 +4,12 @@ The audience was selected by these rules; but a campaign may take hours to send,
 or a recipient have opted out.
 """
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from repoint.clock import iso8601
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import CalledOutcome, DeliveryStatus, Outcome
 from repoint.resources.campaigns.rules import FILTERED_OUT
@@ -29,6 +29,7 @@ SEND_STATUS = {
     DeliveryStatus.DUPLICATE: "DUPLICATE_ADDRESS",
 }
 REASONS = frozenset({"EXPIRED", "QUIET_TIME"})
+ZONES_MAX = 1024
 OPTED_OUT = "ENDPOINT_OPT_OUT"
 SILENT = frozenset({OPTED_OUT, FILTERED_OUT})  # campaign_send_status has no word for these
 
@@ -44,11 +45,17 @@ def reason_to_stop(shared: Mapping[str, Any], endpoint: Endpoint | None, now: da
         return OPTED_OUT
     if shared.get("ExpiresAt") and now.timestamp() >= shared["ExpiresAt"]:
         return "EXPIRED"
-    if shared.get("QuietTime") and endpoint is not None:
+    quiet = shared.get("QuietTime")
+    if quiet and endpoint is not None:
         zone = endpoint.demographic.get("Timezone")
-        if zone in known_zones() and is_quiet(shared["QuietTime"], now.astimezone(ZoneInfo(zone)).time()):
+        if zone in known_zones() and _is_quiet_in(zone, quiet.get("Start"), quiet.get("End"), now):
             return "QUIET_TIME"
     return None
+
+
+@functools.lru_cache(ZONES_MAX)  # recipients of a slice are few zones at one moment
+def _is_quiet_in(zone: str, start: str | None, end: str | None, now: datetime) -> bool:
+    return is_quiet({"Start": start or "", "End": end or ""}, now.astimezone(ZoneInfo(zone)).time())
 
 
 def context_of(endpoint: Endpoint | None) -> str:
@@ -60,7 +67,7 @@ def context_of(endpoint: Endpoint | None) -> str:
         "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
         "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
         "RequestId": endpoint.request_id,
-        "EffectiveDate": iso8601(endpoint.effective_at),
+        "EffectiveDate": endpoint.effective_at,
         "UserId": endpoint.user_id,
     }
     return endpoint_text(known)

@@ -135,7 +135,7 @@ class Tokens:
         named = endpoint_id if len(endpoint_id) <= ENDPOINT_ID_CHARACTERS_MAX else ""
         data = f"{message_id}\n{named}".encode()
         mac = base64.urlsafe_b64encode(self._subscriber_mac(app_id, data)).decode()
-        return f"{encode(bytes.fromhex(app_id))}{mac}{encode(data)}"
+        return f"{_encoded_app(app_id)}{mac}{encode(data)}"
 
     def read_subscriber_token(self, token: str) -> Subscriber | None:
         """Whose token it is, or None if we have not made it."""

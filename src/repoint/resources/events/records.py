@@ -71,8 +71,8 @@ def endpoint_text(endpoint: Mapping[str, Any]) -> str:
     shown = {
         name: endpoint[name] for name in ("ChannelType", "EndpointStatus", "OptOut", "RequestId") if endpoint.get(name)
     }
-    if endpoint.get("EffectiveDate"):
-        shown["EffectiveDate"] = iso8601(datetime.fromisoformat(endpoint["EffectiveDate"]))
+    if moment := endpoint.get("EffectiveDate"):
+        shown["EffectiveDate"] = iso8601(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
     if endpoint.get("Demographic"):
         shown["Demographic"] = endpoint["Demographic"]
     shown["User"] = {"UserId": endpoint["UserId"]} if endpoint.get("UserId") else {}

@@ -73,15 +73,21 @@ def _copy_row(event: Event, endpoint_id: str, document: bytes, rest: bytes) -> b
 
 
 FILL_NEWLINE = rb"\n"  # as COPY's text format has them inside a column
-PLAIN = re.compile(r"[ !#-\[\]-~]*\Z")  # what stands for itself in JSON, and in COPY
+SEPARATOR = "\x7f"  # JSON and COPY let it stand for itself
+PLAIN = re.compile(r"[ !#-\[\]-\x7f]*\Z")  # what stands for itself in JSON, and in COPY
 
 
 def fill_line(values: Sequence[str]) -> bytes:
     """What one event puts in its places; jsonb cannot hold NUL."""
-    if PLAIN.match("".join(values)):
-        return "\\t".join(values).encode()
-    encoded = [msgspec.json.encode(value.replace("\x00", ""))[1:-1] for value in values]
-    return rb"\t".join([value.replace(b"\\", b"\\\\") for value in encoded])
+    joined = SEPARATOR.join(values)
+    if joined.count(SEPARATOR) >= len(values) or "\x00" in joined:
+        return rb"\t".join([_escaped(value.replace("\x00", "")) for value in values])
+    return (joined.encode() if PLAIN.match(joined) else _escaped(joined)).replace(b"\x7f", rb"\t")
+
+
+def _escaped(value: str) -> bytes:
+    """A string of JSON, as COPY's text format has it inside a column."""
+    return msgspec.json.encode(value)[1:-1].replace(b"\\", b"\\\\")
 
 
 def copy_text(value: str) -> str:
