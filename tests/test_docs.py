@@ -17,6 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 COMMAND = re.compile(r"(?<![\w/-])repoint ((?:[a-z]+ ?)+)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+CAMPAIGN_ROW = re.compile(r"^\| `?([A-Z_]+)\b", re.MULTILINE)
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -61,6 +62,14 @@ class Prompt(code.InteractiveConsole):
 
     def showsyntaxerror(self, *_, **__):
         self.faults.append(self.buffer)
+
+
+def test_every_reason_and_state_of_a_campaign_is_tested():
+    rows = CAMPAIGN_ROW.findall((ROOT / "docs/reference/campaigns.md").read_text())
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "campaigns").glob("test_*.py"))
+
+    assert {"HOLDOUT", "INVALID"} <= set(rows)
+    assert [row for row in rows if f'"{row}"' not in tests] == []
 
 
 def test_commands_that_are_named_exist():

@@ -13,6 +13,7 @@ from tests.campaigns.far_end import FarEnd, make_certificate
 from tests.campaigns.sink import Sink
 from tests.campaigns.world import EMAIL, fresh_database, world_of
 from tests.conftest import eventually, start_server
+from tests.messages.sending import enable, phone, token
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +62,9 @@ def calling(certificate, aws, tmp_path_factory):
 
 
 @pytest.fixture
-def app(mailing):
-    """A fresh application on it."""
-    return App(*mailing)
+def app(request):
+    """A fresh application: on the server that calls, in modules that use it, or on the one that only mails."""
+    return App(*request.getfixturevalue("calling" if "calling" in request.fixturenames else "mailing"))
 
 
 @pytest.fixture(scope="session")
@@ -124,15 +125,24 @@ class App:
             EndpointRequest={name: value for name, value in request.items() if value is not None},
         )
 
-    def put_many(self, count, prefix="e"):
-        """Plain endpoints, a hundred to a request."""
-        ids = [f"{prefix}{number:05}" for number in range(count)]
+    def put_many(self, count, channel_type="EMAIL"):
+        """Plain endpoints, a hundred to a request; their ids."""
+        ids = [f"e{number:05}" for number in range(count)]
         for start in range(0, count, 100):
             items = [
-                {"Id": one, "ChannelType": "EMAIL", "Address": self.address(one)} for one in ids[start : start + 100]
+                {"Id": one, "ChannelType": channel_type, "Address": self.address(one)}
+                for one in ids[start : start + 100]
             ]
             self.client.update_endpoints_batch(ApplicationId=self.id, EndpointBatchRequest={"Item": items})
         return ids
+
+    def put_text_and_push(self):
+        """The endpoints `text`, of SMS, and `push`, of GCM, which is set up; their addresses."""
+        enable(self.client, self.id, "GCM")
+        found = {"text": phone(), "push": token()}
+        self.put("text", ChannelType="SMS", Address=found["text"])
+        self.put("push", ChannelType="GCM", Address=found["push"])
+        return found["text"], found["push"]
 
     def address(self, endpoint_id):
         return f"{endpoint_id}@{self.id}.example.com"

@@ -159,15 +159,6 @@ def through(uri, *types, data="d", **messages):
     }
 
 
-def put_custom(app, count):
-    """Endpoints of type CUSTOM, in one request or a few."""
-    ids = [f"c{number:04}" for number in range(count)]
-    for start in range(0, count, 100):
-        items = [{"Id": one, "ChannelType": "CUSTOM", "Address": one} for one in ids[start : start + 100]]
-        app.client.update_endpoints_batch(ApplicationId=app.id, EndpointBatchRequest={"Item": items})
-    return ids
-
-
 def sends(app):
     """The attributes of each endpoint's _campaign.send."""
     rows = app.ask(

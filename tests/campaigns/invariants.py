@@ -87,7 +87,7 @@ async def check_log(world):
                   document -> 'attributes' ->> 'campaign_send_status', count(*)
            FROM logged_event WHERE event_type = '_campaign.send' GROUP BY 1, 2, 3"""
     )
-    told = Counter({(activity, endpoint, status): count for activity, endpoint, status, count in rows})
+    logged = Counter({(activity, endpoint, status): count for activity, endpoint, status, count in rows})
     ledger = await world.ask(
         """SELECT l.activity_id, m.endpoint_id, m.state, m.status_message, m.status_code
            FROM campaign_ledger l JOIN message m ON m.activity_id = l.ledger_id"""
@@ -102,12 +102,12 @@ async def check_log(world):
     ):
         if reason in TOLD and activity_id not in answering:
             wanted[activity_id, endpoint_id, reason] += 1
-    told, wanted = without_endpoints(told, answering), without_endpoints(wanted, answering)
+    logged, wanted = without_endpoints(logged, answering), without_endpoints(wanted, answering)
     for activity_id, metrics in answering.items():  # who is dropped at each of several events is told so each time
         wanted += Counter({(activity_id, None, reason): metrics.get(reason, 0) for reason in TOLD})
 
-    assert wanted - told == Counter(), wanted - told
-    assert told - wanted == Counter(), told - wanted
+    assert wanted - logged == Counter(), wanted - logged
+    assert logged - wanted == Counter(), logged - wanted
     sent = await world.ask("SELECT count(*) FROM logged_event WHERE event_type = '_email.delivered'")
     assert sent[0][0] == sum(row[2] == "SENT" for row in ledger)
 

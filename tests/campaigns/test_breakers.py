@@ -4,14 +4,11 @@ import pytest
 
 from repoint.breaker import REST_SECONDS_FIRST, REST_SECONDS_MAX, Breaker
 from tests.campaigns.conftest import App
-from tests.campaigns.far_end import put_custom, sends, through
+from tests.campaigns.far_end import sends, through
 from tests.campaigns.test_hooks import answering, hook
 from tests.conftest import eventually, start_server
 
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
+pytestmark = pytest.mark.usefixtures("calling")
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_trial_through():
@@ -41,7 +38,7 @@ def test_a_dead_far_end_is_left_alone_and_the_rest_goes_when_it_is_back(app, far
     path = f"/dead-{what}"
     good = answering(lambda _, one: one)
     url = far_end.serve(path, lambda _: (503, b""))
-    count = len(put_custom(app, 1000))
+    count = len(app.put_many(1000, "CUSTOM"))
     other = through(far_end.serve("/alive"))
     dead = app.campaign(**(through(url) if what == "custom" else {**other, **hook(url)}))
     label = f'repoint_far_end_resting{{far_end="{url}"}}'
@@ -65,7 +62,7 @@ def test_what_waits_for_a_dead_far_end_past_its_deadline_has_failed(calling, far
     url = far_end.serve("/dead-for-good", lambda _: (503, b""))
     server = start_server(tmp_path / "data", "--log-level", "error", "--send-deadline-seconds", "3")
     app = App(server, None)
-    put_custom(app, 1000)
+    app.put_many(1000, "CUSTOM")
     [activity] = app.finished(app.campaign(**hook(url), **through(far_end.serve("/never"))), seconds=60)
     log = {one["campaign_send_status"] for one in sends(app).values()}
     states = app.ask("SELECT DISTINCT state, left(status_message, 12) FROM message")

@@ -5,22 +5,19 @@ import json
 
 import pytest
 
-from tests.campaigns.conftest import App, iso
-from tests.campaigns.far_end import put_custom, through
+from tests.campaigns.conftest import iso
+from tests.campaigns.far_end import through
 from tests.campaigns.test_events import filter_of, waiting
 from tests.campaigns.test_hooks import answering, hook
 from tests.campaigns.test_recommendations import PERSONALIZE, recommender, template
 from tests.conftest import eventually
 from tests.streams.conftest import bind
 
+pytestmark = pytest.mark.usefixtures("calling")
+
 CALL_ENDPOINTS_MAX = 50
 CALLS_MAX = 8
 HANGING = 8
-
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
 
 
 def report_all(app, ids, event_type):
@@ -37,7 +34,7 @@ def endpoints_of(calls):
 @pytest.mark.parametrize("what", ["hook", "custom"])
 def test_endpoints_that_report_at_the_same_moment_share_calls(app, far_end, what):
     url = far_end.serve(f"/shared-{what}", answering(lambda _, one: one))
-    ids = app.put_many(70) if what == "hook" else put_custom(app, 70)
+    ids = app.put_many(70) if what == "hook" else app.put_many(70, "CUSTOM")
     campaign = waiting(app, filter_of("go"), **(hook(url) if what == "hook" else through(url)))
     report_all(app, ids, "go")
     eventually(lambda: app.activities(campaign)[0]["SuccessfulEndpointCount"] == 70)
@@ -82,7 +79,7 @@ def test_an_endpoint_that_reports_twice_is_in_two_calls(app, far_end):
 
 
 def test_campaigns_with_one_far_end_share_its_calls(app, far_end):
-    put_custom(app, 600)
+    app.put_many(600, "CUSTOM")
     url, path = far_end.serve("/shared"), "/shared"
     with far_end.hold(path):
         sharing = [app.campaign(**through(url)) for _ in range(2)]
@@ -96,7 +93,7 @@ def test_campaigns_with_one_far_end_share_its_calls(app, far_end):
 
 
 def test_campaigns_whose_far_ends_all_hang_leave_room_for_others(app, far_end):
-    put_custom(app, 500)
+    app.put_many(500, "CUSTOM")
     paths = [f"/hanging-{number}" for number in range(HANGING)]
     urls = [far_end.serve(path) for path in paths]
     with contextlib.ExitStack() as holding:

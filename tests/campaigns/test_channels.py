@@ -4,16 +4,12 @@ import json
 
 import pytest
 
-from tests.campaigns.conftest import App
 from tests.campaigns.far_end import sends, through
 from tests.messages.sending import CHANNELS, enable, phone, text, token
 
+pytestmark = pytest.mark.usefixtures("calling")
+
 PUSH = ("GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "ADM", "BAIDU")
-
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
 
 
 def put_everybody(app):
@@ -55,8 +51,8 @@ def test_each_endpoint_gets_its_channels_message(app, far_end):
     adm = text(app.server, addresses["ADM"])
     assert json.loads(adm["details"]["RawContent"]) == {"data": {"for": "Ann ADM"}}
     assert [list(call["Endpoints"]) for call in far_end.called("/every")] == [["custom"]]
-    told = {one["delivery_type"]: one["campaign_send_status"] for one in sends(app).values()}
-    assert told == dict.fromkeys((*PUSH, "CUSTOM", "EMAIL", "SMS"), "SUCCESS")
+    statuses = {one["delivery_type"]: one["campaign_send_status"] for one in sends(app).values()}
+    assert statuses == dict.fromkeys((*PUSH, "CUSTOM", "EMAIL", "SMS"), "SUCCESS")
 
 
 def test_templates_of_several_channels_go_together(app):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.campaigns.conftest import App, iso
-from tests.campaigns.far_end import function_arn, put_custom, reply, sends, through
+from tests.campaigns.far_end import function_arn, reply, sends, through
 from tests.campaigns.test_commands import as_json
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
@@ -13,10 +13,7 @@ from tests.killing import kill_all
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_CHANNEL
 
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
+pytestmark = pytest.mark.usefixtures("calling")
 
 
 def test_the_guides_handler_delivers_unmodified(app, tmp_path):
@@ -87,7 +84,7 @@ def test_lambda_runs_the_guides_handler(app, aws):
 
 def test_an_audience_is_delivered_in_calls_of_at_most_fifty(app, far_end):
     url = far_end.serve("/fifty")
-    ids = put_custom(app, 120)
+    ids = app.put_many(120, "CUSTOM")
     [activity] = app.finished(app.campaign(**through(url)))
     calls = [list(payload["Endpoints"]) for payload in far_end.called("/fifty")]
 
@@ -130,11 +127,11 @@ def test_replies_become_attributes_of_events(app, far_end):
         app.put(name, ChannelType="CUSTOM", Address=name)
     campaign = app.campaign(**through(url))
     app.finished(campaign)
-    told = sends(app)
-    own = {name: {k: v for k, v in one.items() if k not in told["silent"]} for name, one in told.items()}
+    sent = sends(app)
+    own = {name: {k: v for k, v in one.items() if k not in sent["silent"]} for name, one in sent.items()}
 
-    assert {one["campaign_send_status"] for one in told.values()} == {"SUCCESS"}
-    assert {(one["campaign_id"], one["treatment_id"]) for one in told.values()} == {(campaign, "0")}
+    assert {one["campaign_send_status"] for one in sent.values()} == {"SUCCESS"}
+    assert {(one["campaign_id"], one["treatment_id"]) for one in sent.values()} == {(campaign, "0")}
     assert own["yes"] == {"choice": "green"}
     assert own["many"] == {f"k{number}": str(number) for number in range(5)}
     assert own["long"] == {"fits": "v" * 128}
@@ -144,11 +141,11 @@ def test_replies_become_attributes_of_events(app, far_end):
 
 
 @pytest.mark.parametrize(
-    "body", [b"ok", b"", b"[1]", b'{"c0000": 1, "c0001": {"EventAttributes": "x"}}', b"\xff", b"[" * 9999]
+    "body", [b"ok", b"", b"[1]", b'{"e00000": 1, "e00001": {"EventAttributes": "x"}}', b"\xff", b"[" * 9999]
 )
 def test_an_answer_that_says_nothing_is_a_delivery(app, far_end, body):
     url = far_end.serve("/plain", lambda _: (200, body))
-    put_custom(app, 2)
+    app.put_many(2, "CUSTOM")
     [activity] = app.finished(app.campaign(**through(url)))
 
     assert (activity["SuccessfulEndpointCount"], len(far_end.called("/plain"))) == (2, 1)
@@ -160,6 +157,7 @@ def test_a_reply_may_say_what_became_of_an_endpoint(app, far_end):
         "sent": {"DeliveryStatus": "SUCCESSFUL", "StatusMessage": "queued as 7", "StatusCode": 202},
         "gone": {"DeliveryStatus": "PERMANENT_FAILURE", "StatusMessage": "no such account", "StatusCode": 404},
         "later": {"DeliveryStatus": "TEMPORARY_FAILURE"},
+        "busy": {"DeliveryStatus": "THROTTLED", "StatusCode": 429},
         "odd": {"DeliveryStatus": ["?"], "StatusCode": 10**20},
     }
     url = far_end.serve("/said", reply(**said))
@@ -169,10 +167,17 @@ def test_a_reply_may_say_what_became_of_an_endpoint(app, far_end):
     [activity] = app.finished(campaign)
     rows = app.ask("SELECT endpoint_id, state, status_code FROM message WHERE app_id = %s ORDER BY 1", [app.id])
 
-    assert rows == [("gone", "FAILED", 404), ("later", "FAILED", 502), ("odd", "FAILED", 502), ("sent", "SENT", 202)]
+    assert rows == [
+        ("busy", "FAILED", 429),
+        ("gone", "FAILED", 404),
+        ("later", "FAILED", 502),
+        ("odd", "FAILED", 502),
+        ("sent", "SENT", 202),
+    ]
     assert {name: one["campaign_send_status"] for name, one in sends(app).items()} == {
         "gone": "FAILURE_PERMANENT",
         "later": "TRANSIENT_FAILURE",
+        "busy": "THROTTLED",
         "odd": "UNKNOWN",
         "sent": "SUCCESS",
     }
@@ -182,21 +187,21 @@ def test_a_reply_may_say_what_became_of_an_endpoint(app, far_end):
 
 def test_a_far_end_that_fails_three_times_has_failed(app, far_end):
     url = far_end.serve("/broken", lambda _: (503, b""))
-    put_custom(app, 2)
+    app.put_many(2, "CUSTOM")
     campaign = app.campaign(**through(url))
     [activity] = app.finished(campaign)
 
     assert len(far_end.called("/broken")) == 3
     assert (activity["TotalEndpointCount"], activity["SuccessfulEndpointCount"]) == (2, 0)
     assert {one["campaign_send_status"] for one in sends(app).values()} == {"CUSTOM_DELIVERY_FAILURE"}
-    [why] = as_json(app, "why", campaign, "c0001")[1]
+    [why] = as_json(app, "why", campaign, "e00001")[1]
     assert (why["reason"], why["text"].endswith(f"{url}: HTTP 503")) == ("FAILED", True)
 
 
 def test_a_far_end_that_recovers_has_delivered(app, far_end):
     left = [(500, b""), (200, b"")]
     url = far_end.serve("/recovers", lambda _: left.pop(0))
-    put_custom(app, 1)
+    app.put_many(1, "CUSTOM")
     [activity] = app.finished(app.campaign(**through(url)))
 
     first, second = far_end.called("/recovers")
@@ -206,7 +211,7 @@ def test_a_far_end_that_recovers_has_delivered(app, far_end):
 
 def test_each_treatment_has_a_far_end_of_its_own(app, far_end):
     one, two = far_end.serve("/one"), far_end.serve("/two")
-    ids = put_custom(app, 60)
+    ids = app.put_many(60, "CUSTOM")
     campaign = app.campaign(
         **through(one, data="first"), AdditionalTreatments=[{"SizePercent": 50, **through(two, data="second")}]
     )
@@ -221,7 +226,7 @@ def test_each_treatment_has_a_far_end_of_its_own(app, far_end):
 def test_who_waits_for_a_slow_far_end_is_in_nobodys_way(app, far_end):
     """Hundreds of endpoints behind a far end that hangs; campaigns that begin later are done meanwhile."""
     slow, quick = far_end.serve("/slow"), far_end.serve("/quick")
-    put_custom(app, 1000)
+    app.put_many(1000, "CUSTOM")
     with far_end.hold("/slow"):
         hanging = app.campaign(**through(slow))
         eventually(lambda: len(far_end.called("/slow")) == 8)
@@ -244,7 +249,7 @@ def test_a_killed_worker_leaves_nobody_out(tmp_path, far_end):
     arguments = ("--log-level", "error", "--lease-seconds", "1")
     server = start_server(tmp_path / "data", *arguments)
     app = App(server, None)
-    ids = put_custom(app, 200)
+    ids = app.put_many(200, "CUSTOM")
     with far_end.hold("/killed"):
         campaign = app.campaign(**through(url))
         eventually(lambda: len(far_end.called("/killed")) == 4)
@@ -260,8 +265,8 @@ def test_a_killed_worker_leaves_nobody_out(tmp_path, far_end):
 
 
 def test_an_event_is_answered_by_a_call(app, far_end):
-    url = far_end.serve("/event", reply(c0001={"EventAttributes": {"got": "it"}}))
-    put_custom(app, 3)
+    url = far_end.serve("/event", reply(e00001={"EventAttributes": {"got": "it"}}))
+    app.put_many(3, "CUSTOM")
     dimensions = {"EventType": {"DimensionType": "INCLUSIVE", "Values": ["order.placed"]}}
     schedule = {
         "Frequency": "EVENT",
@@ -270,12 +275,12 @@ def test_an_event_is_answered_by_a_call(app, far_end):
     }
     campaign = app.campaign(schedule=schedule, **through(url))
     eventually(lambda: app.status(campaign) == "EXECUTING")
-    batch = {one: {"Endpoint": {}, "Events": {"e": event("order.placed")}} for one in ("c0001", "c0002")}
+    batch = {one: {"Endpoint": {}, "Events": {"e": event("order.placed")}} for one in ("e00001", "e00002")}
     app.client.put_events(ApplicationId=app.id, EventsRequest={"BatchItem": batch})
     eventually(lambda: len(sends(app)) == 2)
 
-    assert sorted(one for call in far_end.called("/event") for one in call["Endpoints"]) == ["c0001", "c0002"]
-    assert sends(app)["c0001"]["got"] == "it"
+    assert sorted(one for call in far_end.called("/event") for one in call["Endpoints"]) == ["e00001", "e00002"]
+    assert sends(app)["e00001"]["got"] == "it"
 
 
 def test_who_is_dropped_or_expires_is_told_of_as_custom(app, far_end):
@@ -283,13 +288,13 @@ def test_who_is_dropped_or_expires_is_told_of_as_custom(app, far_end):
     app.put("quiet", Demographic={"Timezone": "UTC"})
     quiet = app.campaign(schedule={"QuietTime": {"Start": "00:00", "End": "23:59"}}, **through(url, "EMAIL"))
     app.finished(quiet)
-    put_custom(app, 40)
+    app.put_many(40, "CUSTOM")
     campaign = app.campaign(Limits={"MessagesPerSecond": 5, "MaximumDuration": 60}, **through(url))
     eventually(lambda: far_end.called("/told"))
     app.ask("UPDATE campaign_activity SET expires_at = now() WHERE campaign_id = %s", [campaign])
     app.finished(campaign)
-    told = Counter((one["delivery_type"], one["campaign_send_status"]) for one in sends(app).values())
+    statuses = Counter((one["delivery_type"], one["campaign_send_status"]) for one in sends(app).values())
 
-    assert told["CUSTOM", "QUIET_TIME"] == 1
-    assert told["CUSTOM", "EXPIRED"] > 10
-    assert told["CUSTOM", "EXPIRED"] + told["CUSTOM", "SUCCESS"] == 40
+    assert statuses["CUSTOM", "QUIET_TIME"] == 1
+    assert statuses["CUSTOM", "EXPIRED"] > 10
+    assert statuses["CUSTOM", "EXPIRED"] + statuses["CUSTOM", "SUCCESS"] == 40

@@ -70,6 +70,10 @@ def test_a_plain_campaign_is_shown_with_pinpoints_defaults(create, app_id):
     }
 
 
+def test_a_campaign_that_starts_at_once_is_scheduled_at_first(create):
+    assert create(Schedule={"StartTime": "IMMEDIATE"})["State"] == {"CampaignStatus": "SCHEDULED"}
+
+
 def test_every_member_comes_back_as_it_was_given(create, pinpoint, app_id):
     schedule = {
         "StartTime": iso(days=1),
@@ -194,7 +198,10 @@ def test_tags_of_a_campaign_can_be_changed(create, pinpoint, app_id):
             "CustomDeliveryConfiguration: needs a CustomMessage",
         ),
         ({"Hook": {"WebUrl": "ftp://x"}}, "Hook.WebUrl: must be an https"),
+        ({"Limits": {"Daily": 101}}, "Limits.Daily: must be at most 100"),
+        ({"Limits": {"Total": 101}}, "Limits.Total: must be at most 100"),
         ({"Limits": {"MessagesPerSecond": 0}}, "Limits.MessagesPerSecond: must be at least 1"),
+        ({"Limits": {"MessagesPerSecond": 20_001}}, "Limits.MessagesPerSecond: must be at most 20000"),
         ({"Limits": {"MaximumDuration": 59}}, "Limits.MaximumDuration: must be at least 60"),
         ({"AdditionalTreatments": [{"SizePercent": 60}], "HoldoutPercent": 50}, "AdditionalTreatments: HoldoutPercent"),
         ({"AdditionalTreatments": [{"SizePercent": 1}] * 5}, "AdditionalTreatments: must be at most 4 items"),

@@ -5,16 +5,13 @@ import re
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.campaigns.conftest import EMAIL, App, iso
-from tests.campaigns.far_end import ACCOUNT, function_arn, put_custom, through
+from tests.campaigns.conftest import EMAIL, iso
+from tests.campaigns.far_end import ACCOUNT, function_arn, through
 from tests.campaigns.test_commands import as_json
 from tests.conftest import free_port
 from tests.streams.conftest import bind
 
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
+pytestmark = pytest.mark.usefixtures("calling")
 
 
 def refusal(app, **given):
@@ -110,7 +107,7 @@ def test_what_cannot_be_a_custom_channel_is_refused_by_the_members_name(app, giv
 def test_preflight_asks_far_ends_and_delivers_nothing(app, far_end, tmp_path):
     url = far_end.serve("/preflight")
     bind(app.server, function_arn("broken"), f"python:{tmp_path}/broken.py")
-    put_custom(app, 2)
+    app.put_many(2, "CUSTOM")
     treatments = [{"SizePercent": 50, **through("broken")}]
     campaign = app.campaign(start=iso(days=1), AdditionalTreatments=treatments, **through(url))
     (tmp_path / "broken.py").write_text("import nothing_like_it")

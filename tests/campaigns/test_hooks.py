@@ -15,13 +15,10 @@ from tests.messages.sending import text
 from tests.streams.conftest import bind
 from tests.streams.test_functions import GUIDE_FILTER
 
+pytestmark = pytest.mark.usefixtures("calling")
+
 OFFER = {"EmailMessage": {**EMAIL["EmailMessage"], "Body": "Your offer: {{Attributes.Offer}}"}}
 SMS = {"SMSMessage": {"Body": "plain", "SenderId": "shop"}}
-
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
 
 
 def hook(uri):
@@ -171,14 +168,11 @@ def test_what_the_hook_changes_is_in_the_message_and_nowhere_else(app, far_end):
 def test_overrides_are_for_sms_and_push_and_not_for_email(app, far_end):
     own = {"BodyOverride": "own {{Attributes.A}}", "TitleOverride": "own title", "Attributes": {"A": ["a"]}}
     url = far_end.serve("/hook-override", answering(lambda _, one: {**one, **own}))
-    app.client.update_gcm_channel(ApplicationId=app.id, GCMChannelRequest={"ApiKey": "k", "Enabled": True})
-    phone = f"+1425{int(app.id[:6], 16) % 10**7:07}"
     app.put("mail")
-    app.put("text", ChannelType="SMS", Address=phone)
-    app.put("push", ChannelType="GCM", Address=f"token-{app.id}")
+    addresses = app.put_text_and_push()
     message = {**EMAIL, **SMS, "GCMMessage": {"Title": "t", "Body": "b"}}
     app.finished(app.campaign(MessageConfiguration=message, **hook(url)))
-    sms, push = text(app.server, phone), text(app.server, f"token-{app.id}")
+    sms, push = [text(app.server, address) for address in addresses]
 
     assert app.body_of("mail") == f"Hello {app.address('mail')}"
     assert (sms["body"], push["body"], push["title"]) == ("own a", "own a", "own title")
@@ -221,9 +215,9 @@ def test_a_hook_that_fails_three_times_has_failed_for_its_endpoints(app, far_end
     campaign = app.campaign(**hook(url))
     app.finished(campaign)
     [why] = as_json(app, "why", campaign, "a")[1]
-    told = app.ask("SELECT event_type FROM logged_event WHERE app_id = %s", [app.id])
+    events = app.ask("SELECT event_type FROM logged_event WHERE app_id = %s", [app.id])
 
-    assert (len(far_end.called("/hook-broken")), app.received(), told) == (3, [], [("_campaign.send",)])
+    assert (len(far_end.called("/hook-broken")), app.received(), events) == (3, [], [("_campaign.send",)])
     assert (why["reason"], why["text"].endswith(f"424 HOOK_FAILURE: {url}: HTTP 503")) == ("HOOK_FAILURE", True)
     app.finished(app.campaign())
     assert app.received() == ["a"]
@@ -360,8 +354,8 @@ def test_preflight_calls_the_hook_without_endpoints(app, far_end):
     status, found = as_json(app, "campaigns", "preflight", campaign)
     [payload] = far_end.called("/hook-preflight")
     far_end.serve("/hook-preflight", lambda _: (500, b""))
-    failed, told = as_json(app, "campaigns", "preflight", campaign)
+    failed, report = as_json(app, "campaigns", "preflight", campaign)
 
     assert (payload["Endpoints"], payload["CampaignId"]) == ({}, campaign)
     assert (status, found["Faults"], found["Messages"], found["Unsigned"]) == (0, [], {}, ["example.com"])
-    assert (failed, told["Faults"]) == (1, [f"{url}: HTTP 500"])
+    assert (failed, report["Faults"]) == (1, [f"{url}: HTTP 500"])

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.campaigns.conftest import iso
+from tests.campaigns.test_events import report, waiting
 from tests.conftest import eventually
 
 MESSAGE = {
@@ -48,6 +49,20 @@ def test_an_open_campaign_is_shown_to_its_segment_with_all_a_client_needs(app):
             "TreatmentId": "0",
         }
     ]
+
+
+def test_nothing_is_sent_when_the_event_comes(app):
+    app.put("shown", ChannelType="IN_APP")
+    app.put("mail")
+    silent = in_app(app)
+    waiting(app, FILTER)
+    for name in ("shown", "mail"):
+        report(app, name, "app.opened")
+    eventually(app.received)
+
+    assert app.received() == ["mail"]  # by the other campaign, which has read the same events
+    assert app.activities(silent)[0]["TotalEndpointCount"] == 0
+    assert app.ask("SELECT endpoint_id FROM message WHERE app_id = %s", [app.id]) == [("mail",)]
 
 
 def test_a_template_gives_the_content_and_urgent_ones_come_first(app):

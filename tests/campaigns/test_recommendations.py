@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from tests.campaigns.conftest import App, iso
+from tests.campaigns.conftest import iso
 from tests.campaigns.far_end import ACCOUNT, function_arn, sends
 from tests.campaigns.test_commands import as_json
 from tests.messages.sending import text
 from tests.streams.conftest import bind
+
+pytestmark = pytest.mark.usefixtures("calling")
 
 PERSONALIZE = f"arn:aws:personalize:us-east-1:{ACCOUNT}:campaign/"
 SENDER = {"MessageConfiguration": {"EmailMessage": {"FromAddress": "shop@example.com"}}}
@@ -25,11 +27,6 @@ def lambda_handler(event, context):
     return endpoints
 """
 ATTRIBUTES = {"Title": "Title", "Genre": "Genre"}
-
-
-@pytest.fixture
-def app(calling):
-    return App(*calling)
 
 
 def items(**found):
@@ -144,22 +141,19 @@ def test_personalize_is_asked_user_by_user(app, aws):
     app.put("b", User={"UserId": "bad"})
     app.put("c")
     app.finished(app.campaign(**template(app, made, "{{RecommendationItems.[0]}}")))
-    told = failures(app)
+    failed = failures(app)
 
     assert app.body_of("a") == "for u1"
     assert {"campaignArn": uri, "userId": "u1", "numResults": 1} in aws.called("/recommendations")
-    assert sorted(told) == ["b", "c"]
-    assert "no such user" in told["b"]
-    assert told["c"] == "RECOMMENDATION_FAILURE: the endpoint has no UserId, by which the model knows its users"
+    assert sorted(failed) == ["b", "c"]
+    assert "no such user" in failed["b"]
+    assert failed["c"] == "RECOMMENDATION_FAILURE: the endpoint has no UserId, by which the model knows its users"
 
 
 def test_sms_and_push_have_recommendations_and_direct_messages_have_defaults(app, aws, model):
     uri, path = model(items(text=["tea"], push=["rum"]))
     made = recommender(app, uri)
-    phone = f"+1425{int(app.id[:6], 16) % 10**7:07}"
-    app.client.update_gcm_channel(ApplicationId=app.id, GCMChannelRequest={"ApiKey": "k", "Enabled": True})
-    app.put("text", ChannelType="SMS", Address=phone)
-    app.put("push", ChannelType="GCM", Address=f"token-{app.id}")
+    number, device = app.put_text_and_push()
     own = {"RecommenderId": made, "DefaultSubstitutions": json.dumps({"RecommendationItems.[0]": "ours"})}
     name, body = f"s{app.id}", "Try {{RecommendationItems.[0]}}"
     app.client.create_sms_template(TemplateName=name, SMSTemplateRequest={"Body": body, **own})
@@ -167,10 +161,10 @@ def test_sms_and_push_have_recommendations_and_direct_messages_have_defaults(app
     app.client.create_push_template(TemplateName=name, PushNotificationTemplateRequest=push)
     templates = {"SMSTemplate": {"Name": name}, "PushTemplate": {"Name": name}}
     app.finished(app.campaign(TemplateConfiguration=templates, MessageConfiguration={}))
-    got = text(app.server, phone)["body"], text(app.server, f"token-{app.id}")["body"]
+    got = text(app.server, number)["body"], text(app.server, device)["body"]
     request = {"Endpoints": {"text": {}}, "TemplateConfiguration": {"SMSTemplate": {"Name": name}}}
     app.client.send_messages(ApplicationId=app.id, MessageRequest={**request, "MessageConfiguration": {}})
-    direct = app.server.get(f"/inbox/api/wait?recipient=%2B{phone[1:]}&count=2&timeout=20")["messages"]
+    direct = app.server.get(f"/inbox/api/wait?recipient=%2B{number[1:]}&count=2&timeout=20")["messages"]
 
     assert got == ("Try tea", "Try rum")
     assert len(direct) == 2

@@ -50,6 +50,24 @@ def test_an_immediate_campaign_with_a_template_mails_its_segment(app):
     }
 
 
+def test_a_campaign_goes_to_the_version_of_its_segment_that_it_names_or_to_the_newest(app):
+    for name in ("gold", "silver"):
+        app.put(name, Attributes={"Plan": [name]})
+
+    def plan(name):
+        return {"Attributes": {"Plan": {"AttributeType": "INCLUSIVE", "Values": [name]}}}
+
+    segment = app.segment(**plan("gold"))
+    changed = {"Name": "s", "Dimensions": plan("silver")}
+    app.client.update_segment(ApplicationId=app.id, SegmentId=segment, WriteSegmentRequest=changed)
+    app.finished(app.campaign(segment, SegmentVersion=1))
+    assert app.received() == ["gold"]
+    newest = app.campaign(segment)
+    app.finished(newest)
+
+    assert (app.received(), app.get(newest)["SegmentVersion"]) == (["gold", "silver"], 2)
+
+
 def test_everybody_left_out_is_counted_under_the_first_reason(app):
     app.put("good")
     app.put("inactive", EndpointStatus="INACTIVE")
@@ -57,6 +75,8 @@ def test_everybody_left_out_is_counted_under_the_first_reason(app):
     app.put("out", OptOut="ALL")
     app.put("sms", ChannelType="SMS", Address="+14255550100")
     app.put("nowhere", Address=None, ChannelType=None, OptOut="NONE")
+    app.put("anyhow")
+    app.ask("UPDATE endpoint SET channel_type = NULL WHERE endpoint_id = 'anyhow'")  # no caller can do it
     [activity] = app.finished(app.campaign())
 
     assert app.received() == ["good"]
@@ -64,8 +84,9 @@ def test_everybody_left_out_is_counted_under_the_first_reason(app):
         "ENDPOINT_CHANNEL_MISMATCH": "1",
         "ENDPOINT_INACTIVE": "2",
         "ENDPOINT_MISSING_ADDRESS": "1",
+        "ENDPOINT_MISSING_CHANNEL": "1",
         "ENDPOINT_OPT_OUT": "1",
-        "ENDPOINT_PRODUCED": "6",
+        "ENDPOINT_PRODUCED": "7",
     }
     assert activity["TotalEndpointCount"] == 1
 

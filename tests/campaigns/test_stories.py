@@ -277,12 +277,12 @@ def test_who_has_lost_a_lease_leaves_the_record_to_who_has_it(run_story, limits)
             for deliver in batches:
                 await deliver()
         await world.run()
-        told = await world.ask("SELECT count(*) FROM logged_event WHERE event_type = '_campaign.send'")
-        return told, await world.received(), (await world.activities(made))[0]["SuccessfulEndpointCount"]
+        sends = await world.ask("SELECT count(*) FROM logged_event WHERE event_type = '_campaign.send'")
+        return sends, await world.received(), (await world.activities(made))[0]["SuccessfulEndpointCount"]
 
-    told, received, count = run_story(story)
+    sends, received, count = run_story(story)
 
-    assert (told, count) == ([(2,)], 2)
+    assert (sends, count) == ([(2,)], 2)
     assert len(received) > 2  # what cannot be helped: both have sent
 
 

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from repoint.db.embedded import dsn_of
 from tests.conftest import REPOINT
 
 NOW = "2031-05-06T07:08:09.120Z"
@@ -12,6 +13,12 @@ NOW = "2031-05-06T07:08:09.120Z"
 
 def event(event_type="cart.add", **members):
     return {"EventType": event_type, "Timestamp": NOW, **members}
+
+
+@pytest.fixture(scope="session")
+def dsn(server):
+    """The database of the server."""
+    return dsn_of(server.data_dir)
 
 
 @pytest.fixture

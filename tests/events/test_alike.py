@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repoint.db.embedded import dsn_of
 from repoint.resources.events.reader import EVENT_ID_MAX, Position, each_event, read
 from repoint.resources.events.store import Event, append_lines, copy_alike, copy_line, fill_line
 
@@ -50,11 +49,6 @@ async def read_all(dsn, app_id, position, limit):
             if not events:
                 return rounds
             rounds.append(events)
-
-
-@pytest.fixture(scope="module")
-def dsn(server):
-    return dsn_of(server.data_dir)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])

@@ -9,17 +9,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from repoint.db.embedded import dsn_of
 from repoint.resources.events.reader import Position, load_position, read, save_position
 from repoint.work.partitions import LOCK_MILLISECONDS, drop_partitions, make_partitions
 from tests.events.conftest import event
 
 NOW = datetime(2041, 5, 6, tzinfo=UTC)
-
-
-@pytest.fixture
-def dsn(server):
-    return dsn_of(server.data_dir)
 
 
 async def connect(dsn):
