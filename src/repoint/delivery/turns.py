@@ -53,6 +53,11 @@ class Turns:
         """For how long an activity is to wait, because its far end is left alone; 0 when it may call."""
         return max(map(self._states.rest_seconds, self._far_ends[activity_id]), default=0.0)
 
+    def seconds_to_trial(self) -> float | None:
+        """When the first of the far ends that are left alone is to be tried; None when there is none."""
+        rests = [self._states.rest_seconds(name) for name in self._states.ailing()]
+        return min((seconds for seconds in rests if seconds), default=None)
+
     def is_trial(self, activity_id: str) -> bool:
         """Whether an activity's next call will show if its far end works again."""
         return not self._states.ailing().isdisjoint(self._far_ends[activity_id])

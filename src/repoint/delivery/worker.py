@@ -155,7 +155,10 @@ class Worker:
         return [one, *await slices.claim_more(self._db, one, self._server.clock(), lease_seconds=lease, limit=limit)]
 
     async def _next_called_due(self, db: Database) -> datetime | None:
-        return await slices.next_called_due(db, but_of=[*self._calls.full(), *self._calls.resting()])
+        due = await slices.next_called_due(db, but_of=[*self._calls.full(), *self._calls.resting()])
+        trial = self._calls.seconds_to_trial()
+        moments = [due, None if trial is None else self._server.clock() + timedelta(seconds=trial)]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _deliver_called(self, some: Sequence[Slice]) -> None:
         """Slices from reading to record, while others wait for their far ends."""
