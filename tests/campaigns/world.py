@@ -235,7 +235,7 @@ class World:
 
     async def count(self):
         """The metrics are counted up to now."""
-        while (batch := await roll(self.server.db, BATCH_EVENTS_MAX)) and batch.is_full:
+        while (batch := await roll(self.server.db, BATCH_EVENTS_MAX)) and not batch.is_last:
             pass
 
 
