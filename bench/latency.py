@@ -44,6 +44,7 @@ class Hook(BaseHTTPRequestHandler):
     """An HTTP endpoint that leaves everybody in, after a while; counts its calls."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536  # an answer in one piece: its parts would wait for the acknowledgement of one another
     calls = 0
 
     def do_HEAD(self) -> None:
