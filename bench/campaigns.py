@@ -12,7 +12,7 @@ import psutil
 import psycopg
 
 from bench import campaign_email
-from bench.campaign_email import APP, HTML, SIZE, TEXT, WORKERS, workers
+from bench.campaign_email import APP, HTML, POLL_SECONDS, SIZE, TEXT, WORKERS, workers
 from bench.smtp import reference, sink
 from repoint import operations
 from repoint.config import Settings
@@ -107,7 +107,7 @@ async def _create(server: Server) -> str:
 
 async def _when(server: Server, query: Any, campaign_id: str) -> float:
     while await server.db.fetch_one(query, [campaign_id]) is None:  # noqa: ASYNC110 - another process does the work
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_SECONDS)
     return time.perf_counter()
 
 

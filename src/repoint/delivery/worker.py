@@ -1,8 +1,8 @@
 """The worker: claims what is due, has the courier deliver it, and keeps house.
 
 Three lanes share it. Direct messages come from the outbox, as many as are due, in batches; slices of large activities
-come one after the other, the next being prepared while one is on the wire; and slices that functions and webhooks
-deliver wait for these, many at once.
+are made ready, two at a time, while others are on the wire; and slices that functions and webhooks deliver wait for
+these, many at once.
 
 Its loops are among the few places with a broad `except`: one message's bug must not stop the others.
 """
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 IN_FLIGHT_MESSAGES_MAX = 500  # direct messages claimed and not yet recorded: what a killed worker may send again
+PREPARING_MAX = 2  # slices being made ready, so that the wire need not wait for one; nothing of them has been sent
 SLICES_MAX = 2  # on the wire or being recorded: what a killed worker may send again
 CLAIM_MESSAGES_MIN = 125  # waiting for so much room makes batches worth their statements
 CALLS_MAX = 64  # called slices in work at once, of all activities
@@ -68,7 +69,7 @@ class Worker:
         servants = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_house())]
         lanes = [
             self._lane(self._next_batch, outbox.next_due, stopping),
-            self._lane(self._next_slice, slices.next_due, stopping),
+            *(self._lane(self._next_slice, slices.next_due, stopping) for _ in range(PREPARING_MAX)),
             self._lane(self._next_called, self._next_called_due, stopping, self._calls.freed),
         ]
         ready()
