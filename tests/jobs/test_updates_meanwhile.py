@@ -1,10 +1,11 @@
-"""Imports stopped in the middle of a chunk, and requests that write the same users meanwhile: each user stays one."""
+"""Imports stopped in the middle of a chunk, and requests that write the same meanwhile: each user stays one."""
 
 import json
 from collections import Counter
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
@@ -35,6 +36,13 @@ def stop_before_commit(server, client, app_id, piece, rows):
     return job_id
 
 
+def assert_forgotten(server, notes, app_id):
+    """Nobody needs the notes of an application without an import."""
+    query = sql.SQL("SELECT FROM {} WHERE app_id = %s").format(sql.Identifier(notes))
+    with psycopg.connect(dsn_of(server.data_dir), autocommit=True) as connection:
+        eventually(lambda: not connection.execute(query, [app_id]).fetchall())
+
+
 @pytest.fixture
 def meanwhile(server, pinpoint, app_id):
     """Runs an import and, between its chunk's look at its users and its commit, a request."""
@@ -57,9 +65,7 @@ def test_an_import_and_an_update_that_add_to_one_user_share_attributes(server, p
 
     assert end == ("COMPLETED", 2, 0)
     assert of_user(pinpoint, app_id, "u") == {"a": SAID_BY_BOTH, "b": SAID_BY_BOTH}
-    with psycopg.connect(dsn_of(server.data_dir), autocommit=True) as connection:
-        notes = "SELECT FROM user_update WHERE app_id = %s"
-        eventually(lambda: not connection.execute(notes, [app_id]).fetchall())
+    assert_forgotten(server, "user_update", app_id)
 
 
 def test_what_a_request_says_during_an_import_is_the_newer(pinpoint, app_id, meanwhile):
@@ -86,6 +92,29 @@ def test_a_user_has_no_more_than_fifteen_endpoints_when_the_import_ends(server, 
     assert len(of_user(pinpoint, app_id, "u")) == 15
     assert Counter(left.values()) == {"ACTIVE": 1, "INACTIVE": 1}  # the one of no user, and the one too many
     assert {"a", "b"} - set(left) != set()
+
+
+def test_an_address_is_the_requests_when_an_import_claims_it_too(server, pinpoint, app_id, meanwhile):
+    def take_twice():
+        for name in ("b", "c"):
+            update(pinpoint, app_id, name, {"ChannelType": "CUSTOM", "Address": "same"})
+
+    others_address = {"ChannelType": "EMAIL", "Address": "same"}
+    end = meanwhile({"a": {"ChannelType": "CUSTOM", "Address": "same"}, "mail": others_address}, take_twice)
+    found = endpoints(server, pinpoint, app_id)
+
+    assert end == ("COMPLETED", 3, 0)
+    assert {name for name, one in found.items() if one["EndpointStatus"] == "ACTIVE"} == {"known", "mail", "c"}
+    assert_forgotten(server, "address_update", app_id)
+
+
+def test_who_wakes_at_an_address_that_an_import_claims_keeps_it(server, pinpoint, app_id, meanwhile):
+    asleep = {"ChannelType": "CUSTOM", "Address": "same", "EndpointStatus": "INACTIVE"}
+    update(pinpoint, app_id, "b", asleep)
+    meanwhile({"a": {"ChannelType": "CUSTOM", "Address": "same"}}, lambda: update(pinpoint, app_id, "b", SEEN))
+    found = endpoints(server, pinpoint, app_id)
+
+    assert {name for name, one in found.items() if one["EndpointStatus"] == "ACTIVE"} == {"known", "b"}
 
 
 def test_a_request_older_than_the_import_is_seen_by_it(server, pinpoint, app_id):

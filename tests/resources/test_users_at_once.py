@@ -3,9 +3,6 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import eventually
-from tests.holding import holding, others
-
 
 def endpoint_of(user_id, number, **attributes):
     made = {"ChannelType": "CUSTOM", "Address": f"address {number}", "User": {"UserId": user_id}}
@@ -30,24 +27,6 @@ def put_endpoints(client, app_id, endpoints):
 def of_user(client, app_id, user_id):
     found = client.get_user_endpoints(ApplicationId=app_id, UserId=user_id)["EndpointsResponse"]["Item"]
     return {one["Id"]: one["User"]["UserAttributes"] for one in found}
-
-
-@pytest.fixture
-def stopped(server, pinpoint, app_id):
-    """Runs a request that has written a user's endpoint and then waits, another meanwhile, and both to their end."""
-
-    def run(first, meanwhile):
-        update(pinpoint, app_id, "zz", {"ChannelType": "CUSTOM", "Address": "last in the statement"})
-        with holding(server) as holder, others(holder) as pool:
-            holder.hold_endpoint(app_id, "zz")
-            one = pool.submit(first)
-            holder.wait_for_waiting()
-            other = pool.submit(meanwhile)
-            eventually(lambda: other.done() or holder.is_somebody_queued())
-            holder.release()
-            return one.result(), other
-
-    return run
 
 
 def test_two_that_add_a_new_users_first_endpoints_share_attributes(pinpoint, app_id, stopped):

@@ -111,6 +111,7 @@ async def _purge_apps(connection: Connection) -> None:
             [app_id, app_id],
         )
         await connection.execute("DELETE FROM user_update WHERE app_id = %s", [app_id])
+        await connection.execute("DELETE FROM address_update WHERE app_id = %s", [app_id])
         await connection.execute("DELETE FROM app_purge WHERE app_id = %s", [app_id])
         logger.info("purged application %s", app_id)
 

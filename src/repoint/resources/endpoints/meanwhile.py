@@ -1,9 +1,10 @@
-"""Requests and imports that write one user at the same moment, and how it comes right before the import ends.
+"""Requests and imports that write one user or claim one address at the same moment, until the import ends.
 
-A chunk of an import writes tens of thousands of endpoints in a transaction, and looks at their users before it commits:
-too many for a lock each, and too long to keep requests waiting. So a request that touches a user while an import is
-under way leaves a note of it. When all chunks have committed, and all requests that may have missed one of them, the
-noted users whose endpoints differ are found and put right.
+A chunk of an import writes tens of thousands of endpoints in a transaction, and looks at their users and addresses
+before it commits: too many for a lock each, and too long to keep requests waiting. So a request that touches a user, or
+claims an address, while an import is under way leaves a note of it. When all chunks have committed, and all requests
+that may have missed one of them, the noted users whose endpoints differ, and the noted addresses that several active
+endpoints have, are found and put right.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,26 +15,43 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from repoint.db import Connection, Database
-from repoint.resources.endpoints.order import Turn, lock_users
-from repoint.resources.endpoints.write import ENDPOINTS_PER_USER_MAX, PUSH_TYPES
+from repoint.resources.endpoints.order import Touched, Turn, lock_touched
+from repoint.resources.endpoints.write import ENDPOINTS_PER_USER_MAX, PUSH_TYPES, Holder, deactivate_others
 
-USERS_AT_ONCE: Final = 100
+AT_ONCE: Final = 100
 
 
 async def note(connection: Connection, turn: Turn, written: Collection[int]) -> None:
-    """Remember which users these updates touched and what they said, where an import is under way."""
+    """Remember what these updates said of users, and where they left endpoints, where an import is under way."""
     if not turn.importing:
         return
-    words = [
-        {"app_id": update.app_id, "user_id": owner, "user_attributes": update.user_attributes}
-        for position in sorted(written)
-        if (update := turn.updates[position]).app_id in turn.importing and (owner := turn.owners[position]) is not None
-    ]
     await connection.execute(
-        """INSERT INTO user_update (app_id, user_id, user_attributes)
-           SELECT * FROM json_to_recordset(%s::json) AS word (app_id text, user_id text, user_attributes jsonb)""",
-        [msgspec.json.encode(words).decode()],
+        """WITH word AS (
+               SELECT * FROM json_to_recordset(%s::json) AS word (
+                   n int, app_id text, user_id text, user_attributes jsonb, address text, endpoint_id text)
+           ), of_user AS (
+               INSERT INTO user_update (app_id, user_id, user_attributes)
+               SELECT app_id, user_id, user_attributes FROM word WHERE user_id IS NOT NULL ORDER BY n
+           )
+           INSERT INTO address_update (app_id, address, endpoint_id)
+           SELECT app_id, address, endpoint_id FROM word WHERE address IS NOT NULL ORDER BY n""",
+        [msgspec.json.encode(_words(turn, written)).decode()],
     )
+
+
+def _words(turn: Turn, written: Collection[int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "n": n,
+            "app_id": update.app_id,
+            "user_id": turn.touched[n].user_id,
+            "user_attributes": update.user_attributes,
+            "address": turn.touched[n].address if update.is_active else None,
+            "endpoint_id": update.endpoint_id,
+        }
+        for n in sorted(written)
+        if (update := turn.updates[n]).app_id in turn.importing
+    ]
 
 
 async def wait_for_writers(db: Database, app_id: str) -> None:
@@ -49,12 +67,18 @@ async def exclude_writers(connection: Connection, *, app_id: str) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('users/' || %s, 0))", [app_id])
 
 
-async def settle_users(db: Database, app_id: str) -> None:
-    """Put right the noted users whose endpoints differ, or are too many; all chunks have been committed.
+async def settle(db: Database, app_id: str) -> None:
+    """Put right what an import and requests have done without seeing each other; all chunks have been committed.
 
     Requests that begin now see what the chunks have written, and need no more than each other's locks.
     """
     await wait_for_writers(db, app_id)
+    await _settle_users(db, app_id)
+    await _settle_addresses(db, app_id)
+
+
+async def _settle_users(db: Database, app_id: str) -> None:
+    """The noted users whose endpoints differ, or are too many."""
     rows = await db.fetch_all(
         """SELECT user_id FROM endpoint
            WHERE app_id = (SELECT %s::text)
@@ -66,22 +90,41 @@ async def settle_users(db: Database, app_id: str) -> None:
         [app_id, app_id, ENDPOINTS_PER_USER_MAX],
     )
     users = [user_id for (user_id,) in rows]
-    for begin in range(0, len(users), USERS_AT_ONCE):
-        await db.atomically(partial(_settle, app_id=app_id, users=users[begin : begin + USERS_AT_ONCE]))
+    for begin in range(0, len(users), AT_ONCE):
+        await db.atomically(partial(_unite, app_id=app_id, users=users[begin : begin + AT_ONCE]))
+
+
+async def _settle_addresses(db: Database, app_id: str) -> None:
+    """The noted addresses that several active endpoints of one channel have."""
+    rows = await db.fetch_all(
+        """SELECT DISTINCT address FROM (
+               SELECT address FROM endpoint
+               WHERE app_id = (SELECT %s::text) AND is_active
+                 AND address = ANY(ARRAY(SELECT DISTINCT address FROM address_update WHERE app_id = %s))
+               GROUP BY address, channel_type HAVING count(*) > 1) AS shared
+           ORDER BY address""",
+        [app_id, app_id],
+    )
+    addresses = [address for (address,) in rows]
+    for begin in range(0, len(addresses), AT_ONCE):
+        await db.atomically(partial(_give_to_last, app_id=app_id, addresses=addresses[begin : begin + AT_ONCE]))
 
 
 async def forget(db: Database, app_id: str) -> None:
     """Drop the notes of an application that has no import under way, those included that are being written."""
     await wait_for_writers(db, app_id)
     await db.execute(
-        """DELETE FROM user_update WHERE app_id = %s AND NOT EXISTS (
-               SELECT FROM job WHERE app_id = %s AND job_type = 'IMPORT' AND completed_at IS NULL)""",
+        """WITH ended AS (
+               SELECT %s::text AS app_id WHERE NOT EXISTS (
+                   SELECT FROM job WHERE app_id = %s AND job_type = 'IMPORT' AND completed_at IS NULL)
+           ), of_users AS (DELETE FROM user_update WHERE app_id = (SELECT app_id FROM ended))
+           DELETE FROM address_update WHERE app_id = (SELECT app_id FROM ended)""",
         [app_id, app_id],
     )
 
 
-async def _settle(connection: Connection, *, app_id: str, users: Sequence[str]) -> None:
-    await lock_users(connection, {(app_id, user_id) for user_id in users})
+async def _unite(connection: Connection, *, app_id: str, users: Sequence[str]) -> None:
+    await lock_touched(connection, [Touched(app_id, user_id, None) for user_id in users])
     await _dismiss(connection, app_id, users)
     known = await _known(connection, app_id, users)
     await connection.execute(
@@ -135,3 +178,26 @@ async def _known(connection: Connection, app_id: str, users: Sequence[str]) -> d
         user_id: {name: value for name, value in attributes.items() if value is not None}
         for user_id, attributes in known.items()
     }
+
+
+async def _give_to_last(connection: Connection, *, app_id: str, addresses: Sequence[str]) -> None:
+    """Of the endpoints that are active at an address, on a channel, it belongs to the one that a request named last."""
+    await lock_touched(connection, [Touched(app_id, None, address) for address in addresses])
+    cursor = await connection.execute(
+        """SELECT endpoint_id, address, channel_type FROM endpoint
+           WHERE app_id = %s AND address = ANY(%s) AND is_active""",
+        [app_id, list(addresses)],
+    )
+    channels = {(endpoint_id, address): channel for endpoint_id, address, channel in await cursor.fetchall()}
+    cursor = await connection.execute(
+        """SELECT endpoint_id, address FROM address_update WHERE app_id = %s AND address = ANY(%s)
+           ORDER BY update_id""",
+        [app_id, list(addresses)],
+    )
+    last: dict[tuple[str, str | None], Holder] = {}
+    for endpoint_id, address in await cursor.fetchall():
+        if (endpoint_id, address) in channels:
+            channel = channels[endpoint_id, address]
+            last[address, channel] = Holder(app_id, endpoint_id, address, channel)
+    if last:
+        await deactivate_others(connection, list(last.values()))

@@ -16,13 +16,15 @@ from repoint.resources.endpoints.write import (
     ENDPOINTS_PER_USER_MAX,
     PUSH_TYPES,
     Companion,
+    Holder,
     Remark,
+    deactivate_others,
     write,
 )
 from repoint.wire.exceptions import BadRequestException
 
 ROUNDS_MAX = 400
-TOGETHER_MAX = 500
+TOGETHER_MAX = 250
 PROBLEMS = {
     "channel": "Missing ChannelType: a new endpoint with an Address needs one",
     "size": f"The endpoint would be larger than {ENDPOINT_BYTES_MAX} bytes",
@@ -53,7 +55,7 @@ async def merge_with(
 
     What touches only itself is one statement, which commits by itself. What must look at other endpoints, or change
     them (another holder of the address, the user's others), is left out of it and done in a transaction, under locks.
-    So many at once, that PostgreSQL has room for their users' locks.
+    So many at once, that PostgreSQL has room for the locks of their users and addresses.
 
     `report(position, problem)` is told of each update once it has been committed, or refused for good: a repeated batch
     can leave it out.
@@ -95,7 +97,7 @@ async def merge_in_transaction(connection: Connection, updates: Sequence[Endpoin
 
 
 async def merge_unlocked(connection: Connection, updates: Sequence[EndpointUpdate]) -> list[Exception | None]:
-    """As `merge_in_transaction`, for an import, whose users are too many for locks and are looked at again later."""
+    """As `merge_in_transaction`, for an import: its users and addresses, too many for locks, are looked at later."""
     results: list[Exception | None] = [None] * len(updates)
     rounds = await rounds_of(connection, updates, range(len(updates)))
     await _merge_rounds(connection, updates, rounds, results)
@@ -148,9 +150,13 @@ async def _merge_round(
     """Merge updates that do not touch each other; returns those to be tried again."""
     again = []
     remarks = await write(connection, updates, positions, companion, is_alone=False)
-    takers = [one for one in remarks if one.is_written and one.taken_address is not None]
+    takers = [
+        Holder(updates[n].app_id, updates[n].endpoint_id, address, channel_type)
+        for n, _, is_written, channel_type, address, *_ in remarks
+        if is_written and address is not None
+    ]
     if takers:
-        await _deactivate_others(connection, updates, takers)
+        await deactivate_others(connection, takers)
     sharers = [one for one in remarks if one.is_written and one.shared_user is not None]
     if sharers:
         await _share_user_attributes(connection, updates, sharers)
@@ -164,24 +170,6 @@ async def _merge_round(
         else:
             again.append(one.position)  # there is room now, or another process wrote this endpoint meanwhile
     return again
-
-
-async def _deactivate_others(connection: Connection, updates: Sequence[EndpointUpdate], takers: list[Remark]) -> None:
-    """An address belongs, on its channel, to the endpoint that claimed it last."""
-    await connection.execute(
-        """UPDATE endpoint o SET is_active = false, revision = o.revision + 1
-           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
-               AS taker (app_id, endpoint_id, address, channel_type)
-           WHERE o.app_id = taker.app_id AND o.address = taker.address
-             AND o.channel_type IS NOT DISTINCT FROM taker.channel_type
-             AND o.endpoint_id <> taker.endpoint_id AND o.is_active""",
-        [
-            [updates[one.position].app_id for one in takers],
-            [updates[one.position].endpoint_id for one in takers],
-            [one.taken_address for one in takers],
-            [one.channel_type for one in takers],
-        ],
-    )
 
 
 async def _share_user_attributes(

@@ -36,6 +36,15 @@ class Remark(NamedTuple):
     shared_attributes: dict[str, list[str]] | None
 
 
+class Holder(NamedTuple):
+    """An endpoint to which its address belongs, on its channel: it claimed it last."""
+
+    app_id: str
+    endpoint_id: str
+    address: str
+    channel_type: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Companion:
     """What is written in the same statement as the endpoints, from them as they are then.
@@ -60,9 +69,7 @@ CHECKED = sql.SQL(
         WHEN {is_alone} AND (r.reaches_address OR r.reaches_user) THEN 'reach' END AS stop
     FROM (
         SELECT m.*,
-            m.takes_address AND EXISTS (
-                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.address = m.address
-                  AND o.endpoint_id <> m.endpoint_id AND o.is_active) AS reaches_address,
+            {reaches_address} AS reaches_address,
             {reaches_user} AS reaches_user
         FROM (
             SELECT i.n, i.companion, i.app_id, i.endpoint_id, coalesce(e.given_id, i.given_id) AS given_id,
@@ -91,6 +98,7 @@ CHECKED = sql.SQL(
                     e.endpoint_id IS NULL OR NOT e.is_active OR i.address <> e.address
                     OR e.address IS NULL OR coalesce(i.channel_type <> e.channel_type, e.channel_type IS NULL)
                 ) AS takes_address,
+                i.address IS NOT NULL AS names_address,
                 i.user_attributes IS NOT NULL AND coalesce(i.user_id, e.user_id) IS NOT NULL AS changes_user,
                 CASE WHEN e.endpoint_id IS NULL AND i.address IS NOT NULL AND i.channel_type IS NULL
                      THEN 'channel'
@@ -126,12 +134,21 @@ REACHES_USER = sql.SQL(
                 SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.user_id = m.user_id
                   AND o.endpoint_id <> m.endpoint_id AND o.user_attributes <> m.user_attributes)"""
 )
-# The same for who writes alone: nobody may be joined or told, and that is asked under the user's lock. Whoever writes
-# holds the application's lock, shared: a chunk of an import that has lost a deadlock wants to be alone.
+REACHES_ADDRESS = sql.SQL(
+    """m.takes_address AND EXISTS (
+                SELECT 1 FROM {endpoint} o WHERE o.app_id = m.app_id AND o.address = m.address
+                  AND o.endpoint_id <> m.endpoint_id AND o.is_active)"""
+)
+# The same for who writes alone: nobody may be joined or told, or have the address, and that is asked under the user's
+# and the address's locks. Who comes to an address without naming it might share it with another of the statement.
+# Whoever writes holds the application's lock, shared: a chunk of an import that has lost a deadlock wants to be alone.
 NO_FAMILY = sql.SQL("(SELECT 0 AS endpoints, NULL::jsonb AS attributes) family")
+COMES_UNNAMED = sql.SQL("m.takes_address AND NOT m.names_address")
 IS_NOT_ALONE = sql.SQL(
-    """CASE WHEN m.joins_user OR m.changes_user
-                THEN NOT may_write_alone(m.app_id, m.user_id, m.endpoint_id, m.joins_user, m.user_attributes)
+    """CASE WHEN m.joins_user OR m.changes_user OR m.takes_address
+                THEN NOT may_write_alone(
+                    m.app_id, m.endpoint_id, CASE WHEN m.takes_address THEN m.address END,
+                    CASE WHEN m.joins_user OR m.changes_user THEN m.user_id END, m.joins_user, m.user_attributes)
                 ELSE NOT pg_try_advisory_xact_lock_shared(hashtextextended('users/' || m.app_id, 0)) END"""
 )
 WRITTEN = sql.SQL(
@@ -174,6 +191,7 @@ def _checked(endpoint: str, *, is_alone: bool = False) -> sql.Composed:
         endpoints_max=ENDPOINTS_PER_USER_MAX,
         is_alone=is_alone,
         family=NO_FAMILY if is_alone else FAMILY.format(endpoint=table),
+        reaches_address=COMES_UNNAMED if is_alone else REACHES_ADDRESS.format(endpoint=table),
         reaches_user=IS_NOT_ALONE if is_alone else REACHES_USER.format(endpoint=table),
     )
 
@@ -211,9 +229,9 @@ async def write(
 ) -> list[Remark]:
     """Write what can be written of the updates at some positions; what is not remarked on is.
 
-    With `is_alone`, only what needs no other endpoint changed, and locks its users. Without, and on a cluster, the
-    caller has locked them. No two of the updates are of the same endpoint. What another process changes at the same
-    moment is not written, and has no problem.
+    With `is_alone`, only what needs no other endpoint changed, and locks its users and addresses. Without, and on a
+    cluster, the caller has locked them. No two of the updates are of the same endpoint. What another process changes at
+    the same moment is not written, and has no problem.
     """
     given = [updates[position] for position in positions]
     documents = [companion.document(position) for position in positions] if companion else []
@@ -226,6 +244,24 @@ async def write(
         cursor = await AsyncRawCursor(connection).execute(_at_once(statement, is_alone=is_alone), parameters)
         rows = await cursor.fetchall()
     return [Remark(positions[n - 1], *rest) for ((n, *rest),) in rows]
+
+
+async def deactivate_others(connection: Connection, holders: Sequence[Holder]) -> None:
+    """Who else is active at these addresses, is no longer."""
+    await connection.execute(
+        """UPDATE endpoint o SET is_active = false, revision = o.revision + 1
+           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+               AS holder (app_id, endpoint_id, address, channel_type)
+           WHERE o.app_id = holder.app_id AND o.address = holder.address
+             AND o.channel_type IS NOT DISTINCT FROM holder.channel_type
+             AND o.endpoint_id <> holder.endpoint_id AND o.is_active""",
+        [
+            [one.app_id for one in holders],
+            [one.endpoint_id for one in holders],
+            [one.address for one in holders],
+            [one.channel_type for one in holders],
+        ],
+    )
 
 
 async def _write_in_steps(

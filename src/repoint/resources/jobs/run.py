@@ -183,7 +183,7 @@ class Runner:
         if job is None:
             return
         if job.completed_at is None:
-            await meanwhile.settle_users(self.server.db, job.app_id)
+            await meanwhile.settle(self.server.db, job.app_id)
             await self._finish(job)
         await meanwhile.forget(self.server.db, job.app_id)
 
