@@ -65,3 +65,16 @@ def test_the_sixteenth_is_refused_when_fifteen_are_being_written(pinpoint, app_i
     with pytest.raises(ClientError, match="Exceeded maximum endpoint per user count: 15"):
         other.result()
     assert len(of_user(pinpoint, app_id, "u")) == 15
+
+
+def test_an_attribute_that_is_removed_does_not_come_back_with_who_joins(pinpoint, app_id, stopped):
+    update(pinpoint, app_id, "a", endpoint_of("u", 1, Plan="gold", City="Graz"))
+    items = [{"Id": "b", **endpoint_of("u", 2)}, {"Id": "zz", "Attributes": {"seen": ["yes"]}}]
+    removal = {"AttributeType": "endpoint-user-attributes", "UpdateAttributesRequest": {"Blacklist": ["Plan"]}}
+    _, other = stopped(
+        lambda: pinpoint.update_endpoints_batch(ApplicationId=app_id, EndpointBatchRequest={"Item": items}),
+        lambda: pinpoint.remove_attributes(ApplicationId=app_id, **removal),
+    )
+    other.result()
+
+    assert of_user(pinpoint, app_id, "u") == {"a": {"City": ["Graz"]}, "b": {"City": ["Graz"]}}

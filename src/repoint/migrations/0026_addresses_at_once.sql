@@ -13,6 +13,22 @@ BEGIN
         OR NOT pg_try_advisory_xact_lock(hashtextextended('address/' || of_app || '/' || to_address, 0)) THEN
         RETURN false;
     END IF;
+    -- Nobody is found at what is NULL, but looking there takes its time: so each case asks no more than it must.
+    IF of_user IS NULL THEN
+        RETURN NOT EXISTS (
+                SELECT FROM endpoint o WHERE o.app_id = of_app AND o.address = to_address
+                    AND o.endpoint_id <> of_endpoint AND o.is_active)
+            AND NOT EXISTS (
+                SELECT FROM job j WHERE j.app_id = of_app AND j.job_type = 'IMPORT' AND j.completed_at IS NULL
+                    AND j.status <> 'CREATED');
+    ELSIF to_address IS NULL THEN
+        RETURN NOT EXISTS (
+                SELECT FROM endpoint o WHERE o.app_id = of_app AND o.user_id = of_user AND o.endpoint_id <> of_endpoint
+                    AND (joins OR o.user_attributes <> knows))
+            AND NOT EXISTS (
+                SELECT FROM job j WHERE j.app_id = of_app AND j.job_type = 'IMPORT' AND j.completed_at IS NULL
+                    AND j.status <> 'CREATED');
+    END IF;
     RETURN NOT EXISTS (
             SELECT FROM endpoint o WHERE o.app_id = of_app AND o.user_id = of_user AND o.endpoint_id <> of_endpoint
                 AND (joins OR o.user_attributes <> knows))

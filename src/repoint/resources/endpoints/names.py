@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from repoint.db import Database
+from repoint.db import Connection, Database
 from repoint.resources.call import Call
+from repoint.resources.endpoints.meanwhile import wait_for_writers
 from repoint.resources.endpoints.order import EndpointUpdate
 from repoint.wire.exceptions import BadRequestException, NotFoundException
 
@@ -95,12 +97,19 @@ async def remove_names(call: Call, app_id: str, kind: str, patterns: list[str]) 
                 [names, app_id, names],
             )
         else:
-            await connection.execute(
-                """UPDATE endpoint SET user_attributes = user_attributes - %s::text[], revision = revision + 1
-                   WHERE app_id = %s AND user_attributes ?| %s::text[]""",
-                [names, app_id, names],
-            )
+            await _take_from_users(connection, app_id=app_id, names=names)
+    if kind == "user_attributes":  # who was joining a user may have copied them from an endpoint that had them then
+        await wait_for_writers(call.db, app_id)
+        await call.db.atomically(partial(_take_from_users, app_id=app_id, names=names))
     return names
+
+
+async def _take_from_users(connection: Connection, *, app_id: str, names: list[str]) -> None:
+    await connection.execute(
+        """UPDATE endpoint SET user_attributes = user_attributes - %s::text[], revision = revision + 1
+           WHERE app_id = %s AND user_attributes ?| %s::text[]""",
+        [names, app_id, names],
+    )
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
