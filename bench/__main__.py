@@ -58,7 +58,7 @@ def main() -> int:
     if unknown:
         print(f"no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
         return 2
-    print(f"Python {sys.version}")  # how it was built matters: with profile-guided optimisation it is a third faster
+    print(f"Python {sys.version}")  # builds of one version differ in speed: only figures of the same one compare
     results = []
     for name in only or BENCHMARKS:
         for result in BENCHMARKS[name]():

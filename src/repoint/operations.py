@@ -145,8 +145,8 @@ OPERATIONS: Final[dict[str, Handler | None]] = {
 }
 
 
-def call(name: str, context: Call, request: dict[str, Any]) -> Awaitable[Any]:
-    """Answer one checked request; what to await for it.
+async def call(name: str, context: Call, request: dict[str, Any]) -> Any:
+    """Answer one checked request.
 
     Raises:
         MethodNotAllowedException: for an operation that is not built yet.
@@ -154,4 +154,4 @@ def call(name: str, context: Call, request: dict[str, Any]) -> Awaitable[Any]:
     handler = OPERATIONS[name]
     if handler is None:
         raise MethodNotAllowedException(f"{name} is not built yet in this version of Repoint")
-    return handler(context, request)
+    return await handler(context, request)

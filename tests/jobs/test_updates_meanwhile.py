@@ -43,6 +43,21 @@ def assert_forgotten(server, notes, app_id):
         eventually(lambda: not connection.execute(query, [app_id]).fetchall())
 
 
+def stopped_request(holder, pool, client, app_id, batch):
+    """A request that has begun, and waits for what is held."""
+    request = pool.submit(put_endpoints, client, app_id, batch)
+    holder.wait_for_waiting()
+    return request
+
+
+def go_on(holder, request, client, app_id, job_id):
+    """Let a request end once the import waits for it, or has ended without; and then the import."""
+    eventually(lambda: holder.is_somebody_queued() or has_ended(client, app_id, job_id))
+    holder.release()
+    request.result()
+    finished(client, app_id, job_id)
+
+
 @pytest.fixture
 def meanwhile(server, pinpoint, app_id):
     """Runs an import and, between its chunk's look at its users and its commit, a request."""
@@ -122,13 +137,9 @@ def test_a_request_older_than_the_import_is_seen_by_it(server, pinpoint, app_id)
     with holding(server) as holder, others(holder) as pool:
         holder.hold_endpoint(app_id, "zz")
         batch = {"b": endpoint_of("u", 2, City="Graz"), "zz": SEEN}
-        request = pool.submit(put_endpoints, pinpoint, app_id, batch)
-        holder.wait_for_waiting()
+        request = stopped_request(holder, pool, pinpoint, app_id, batch)
         job_id = begin(server, pinpoint, app_id, {"a": endpoint_of("u", 1, Plan="gold")})
-        eventually(lambda: holder.is_somebody_queued() or has_ended(pinpoint, app_id, job_id))
-        holder.release()
-        request.result()
-    finished(pinpoint, app_id, job_id)
+        go_on(holder, request, pinpoint, app_id, job_id)
 
     assert of_user(pinpoint, app_id, "u") == {"a": SAID_BY_BOTH, "b": SAID_BY_BOTH}
 
@@ -139,13 +150,9 @@ def test_an_import_ends_after_the_requests_that_have_not_seen_it(server, pinpoin
         job_id = stop_before_commit(server, pinpoint, app_id, piece, {"a": endpoint_of("u", 1, Plan="gold")})
         holder.hold_endpoint(app_id, "zz")
         batch = {"b": endpoint_of("u", 2, City="Graz"), "zz": endpoint_of("v", 3, City="Wien")}
-        request = pool.submit(put_endpoints, pinpoint, app_id, batch)
-        holder.wait_for_waiting()
+        request = stopped_request(holder, pool, pinpoint, app_id, batch)
         piece.release()
-        eventually(lambda: holder.is_somebody_queued() or has_ended(pinpoint, app_id, job_id))
-        holder.release()
-        request.result()
-    finished(pinpoint, app_id, job_id)
+        go_on(holder, request, pinpoint, app_id, job_id)
 
     assert of_user(pinpoint, app_id, "u") == {"a": SAID_BY_BOTH, "b": SAID_BY_BOTH}
 
@@ -159,8 +166,7 @@ def test_a_chunk_that_failed_once_waits_for_those_who_write(server, pinpoint, ap
         job_id = begin(server, pinpoint, app_id, {"a": endpoint_of("u", 1), "known": SEEN})
         chunk = row.wait_for_waiting()
         holder.hold_endpoint(app_id, "zz")
-        request = pool.submit(put_endpoints, pinpoint, app_id, {"zz": SEEN})
-        holder.wait_for_waiting()
+        request = stopped_request(holder, pool, pinpoint, app_id, {"zz": SEEN})
         row.disconnect(chunk)
         eventually(holder.is_somebody_queued)
         holder.release()

@@ -1,8 +1,8 @@
 """The courier: takes leased messages from the database to the wire, and what became of them back.
 
 Reading, the steps, the wire and the record are each done for a whole batch. Of a slice the first two may happen while
-others are on the wire; the other two are two slices at a time at most, so what a killed worker leaves
-unrecorded, and is sent again, is two slices (and the called ones in work).
+others are on the wire; the other two are two slices at a time at most, so what a killed worker leaves unrecorded, and
+is sent again, is two slices (and the called ones in work).
 """
 
 import asyncio

@@ -27,7 +27,3 @@ ALTER TABLE metric_reported
 CREATE INDEX event_by_campaign_send ON event (app_id, arrival_at)
     WHERE event_type = '_campaign.send' AND NOT document ? 'application'
       AND document #>> '{attributes,campaign_send_status}' = 'SUCCESS';
-
--- The log is counted from its beginning again, so that what was reported before is in the table too.
-TRUNCATE metric_hour, metric_once, metric_endpoint, metric_active;
-DELETE FROM event_reader WHERE reader_name = 'metrics';
