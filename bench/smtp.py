@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import functools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import uvloop
@@ -73,10 +73,8 @@ def sink() -> Iterator[tuple[int, bool]]:
         if pid == 0:
             uvloop.run(serve(port))
             os._exit(0)
-        stop: Callable[[], None] = functools.partial(os.kill, pid, 9)
     else:
-        process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1000"])
-        stop = process.kill
+        pid = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1000"]).pid
     for _ in range(200):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             break
@@ -84,7 +82,8 @@ def sink() -> Iterator[tuple[int, bool]]:
     try:
         yield port, program is not None
     finally:
-        stop()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 async def serve(port: int) -> None:
