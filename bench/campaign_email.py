@@ -16,6 +16,7 @@ import psutil
 import psycopg
 from psycopg.types.json import Jsonb
 
+from bench.cpu import family_seconds
 from bench.smtp import reference, sink
 from repoint.config import Settings
 from repoint.db import Connection, allow_scans
@@ -155,12 +156,6 @@ async def campaign(server: Server) -> dict[str, float]:
     return {"selecting": selected - started, "all": ended - started}
 
 
-def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """What these and their children have used so far."""
-    family = [one for process in processes for one in (process, *process.children(recursive=True))]
-    return float(sum(times.user + times.system for times in (one.cpu_times() for one in family)))
-
-
 async def measure(installation: Installation, port: int, count: int) -> dict[str, float]:
     """The campaign's seconds, and the microseconds of CPU that each message took of whom."""
     with workers(count, installation, port) as started:
@@ -171,9 +166,9 @@ async def measure(installation: Installation, port: int, count: int) -> dict[str
             "sink": [one for one in psutil.Process().children() if one.name() == "smtp-sink"],
         }
         async with installation.server() as server:
-            before = {name: cpu_seconds(processes) for name, processes in watched.items()}
+            before = {name: family_seconds(processes) for name, processes in watched.items()}
             measured = await campaign(server)
-        used = {name: cpu_seconds(processes) - before[name] for name, processes in watched.items()}
+        used = {name: family_seconds(processes) - before[name] for name, processes in watched.items()}
         return measured | {name: seconds * 1e6 / MESSAGES for name, seconds in used.items()}
 
 

@@ -1,5 +1,6 @@
 """The processes of an installation, and the CPU time they take: Repoint's own and PostgreSQL's."""
 
+import contextlib
 from pathlib import Path
 
 import psutil
@@ -23,3 +24,14 @@ def processes() -> tuple[Processes, Processes]:
 def cpu_seconds(of: Processes) -> float:
     """What they have taken since they started."""
     return sum(sum(process.cpu_times()[:2]) for process in of if process.is_running())
+
+
+def family_seconds(heads: Processes) -> float:
+    """What these have taken since they started, with their descendants, those that have ended among them."""
+    seconds = 0.0
+    for head in heads:
+        seconds += sum(head.cpu_times()[:4])
+        for one in head.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seconds += sum(one.cpu_times()[:2])
+    return seconds
