@@ -88,8 +88,10 @@ def test_flags_that_are_named_exist():
 
 def flags_of(command):
     own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    below = command.commands.values() if isinstance(command, click.Group) else ()
-    return own.union(*(flags_of(one) for one in below))
+    if not isinstance(command, click.Group):
+        return own
+    context = click.Context(command)
+    return own.union(*(flags_of(command.get_command(context, name)) for name in command.list_commands(context)))
 
 
 def test_generated_pages_are_current():

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from repoint.bindings.storage import Place, Storage, StorageError, StorageUrlError, parse_url
-from repoint.main import Installation, build_storage, run_jobs
+from repoint.main import Installation
+from repoint.main.workers import build_storage, run_jobs
 from repoint.options import INSTALLATION, settings_of, settings_options
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server

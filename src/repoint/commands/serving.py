@@ -1,0 +1,34 @@
+"""`repoint serve` and `repoint work`: the processes that answer and deliver."""
+
+import sys
+from typing import Any
+
+import click
+
+from repoint.main.serving import serve, work
+from repoint.options import ALL, settings_of, settings_options
+
+
+@click.command("serve")
+@settings_options(ALL)
+def serve_command(**given: Any) -> None:
+    """Answer the API and deliver messages, in one command.
+
+    Prints `ready http://HOST:PORT` when it answers. The first start makes an administrator's access key and shows it,
+    once, on standard error. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun.
+
+    \b
+    More than one machine: give all the same --database-url and --secret-key, run `repoint serve --workers 0` where
+    the API is wanted and `repoint work` where delivery is.
+    """  # noqa: D301 - \b is where click keeps the lines
+    try:
+        sys.exit(serve(settings_of(given)))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {given['host']}:{given['port']}: {error.strerror}") from None
+
+
+@click.command("work")
+@settings_options(ALL)
+def work_command(**given: Any) -> None:
+    """Deliver messages for servers elsewhere that share the database."""
+    sys.exit(work(settings_of(given)))
