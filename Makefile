@@ -1,6 +1,8 @@
 # `make demo` and `make test` need Python 3.11+, make and the package registries; everything else they bring.
 PYTHON ?= python3
 BIN := .venv/bin
+# The tests start Python some hundred times: modules are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test check simulate chaos serve bench gen vectors lock format
 
@@ -29,7 +31,7 @@ demo: setup
 	@$(BIN)/python tools/demo.py $(if $(KEEP),--keep)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 simulate: setup
 	REPOINT_SIMULATION_SEEDS=$(or $(SEEDS),1:50) $(BIN)/python -m pytest tests/campaigns/test_simulation.py --timeout=600

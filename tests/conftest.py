@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from botocore.config import Config
 REPOINT = Path(sys.executable).with_name("repoint")
 READY_SECONDS = 60
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it, and children would, too
+
+
+def pytest_collection_modifyitems(items):
+    """Files of few tests first: theirs are the long ones, and no process waits for another's at the end."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (tests[item.path], item.path))
 
 
 @dataclass

@@ -44,13 +44,13 @@ def email_content(subject="Hi {{User.UserAttributes.First}}", **message):
     return {"Region": "us-east-1", "Message": {"EmailMessage": email}, "Templates": {}, "Context": {"run": "1"}}
 
 
-def put_endpoints(pinpoint, app_id, count, **members):
+def put_endpoints(pinpoint, app_id, count, *, domain="example.com", **members):
     """Endpoints e0000… with addresses p0@example.com…; at most 100 in a request."""
     items = [
         {
             "Id": f"e{number:04}",
             "ChannelType": "EMAIL",
-            "Address": f"p{number}@example.com",
+            "Address": f"p{number}@{domain}",
             "User": {"UserId": f"u{number}", "UserAttributes": {"First": [f"Ann{number}"]}},
             **members,
         }

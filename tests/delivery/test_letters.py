@@ -198,7 +198,7 @@ def text_of(server, recipient):
 
 
 def test_neighbours_of_all_kinds_get_their_own_mails(server, pinpoint, app_id):
-    put_endpoints(pinpoint, app_id, 60)
+    put_endpoints(pinpoint, app_id, 60, domain="letters.example")
     for number, name in ((30, "Zoë"), (40, "<b>&"), (50, "two\nlines")):
         pinpoint.update_endpoint(
             ApplicationId=app_id,
@@ -208,7 +208,7 @@ def test_neighbours_of_all_kinds_get_their_own_mails(server, pinpoint, app_id):
     content = email_content(TextPart={"Data": "Dear {{User.UserAttributes.First}},\nyours"})
     select(server, app_id, content)
     eventually(lambda: is_done(server))
-    texts = {number: text_of(server, f"p{number}@example.com") for number in (0, 29, 30, 40, 50, 59)}
+    texts = {number: text_of(server, f"p{number}@letters.example") for number in (0, 29, 30, 40, 50, 59)}
 
     assert texts == {
         0: "Dear Ann0,\nyours",
