@@ -185,6 +185,22 @@ def test_tags_of_a_campaign_can_be_changed(create, pinpoint, app_id):
         ),
         ({"MessageConfiguration": {"GCMMessage": {"Body": "x"}}}, "MessageConfiguration: none of GCM is enabled"),
         ({"MessageConfiguration": {"CustomMessage": {"Data": "x"}}}, "CustomDeliveryConfiguration: is required with"),
+        (
+            {
+                "MessageConfiguration": {
+                    "EmailMessage": {"Title": "a", "HtmlBody": "b\n{{#if", "FromAddress": "a@b.example"}
+                }
+            },
+            "MessageConfiguration.EmailMessage.HtmlBody: .*line 2",
+        ),
+        (
+            {
+                "AdditionalTreatments": [
+                    {"SizePercent": 1, "MessageConfiguration": {"SMSMessage": {"Body": "Hello {{Attributes.Name}"}}}
+                ]
+            },
+            r"AdditionalTreatments\[0\].MessageConfiguration.SMSMessage.Body: .*line 1",
+        ),
         ({"TemplateConfiguration": {"EmailTemplate": {"Name": "no"}}}, "TemplateConfiguration.EmailTemplate: there is"),
         ({"TemplateConfiguration": {"SMSTemplate": {"Name": "no", "Version": "x"}}}, "TemplateConfiguration.SMSTempl"),
         ({"TemplateConfiguration": {"VoiceTemplate": {"Name": "v"}}}, "TemplateConfiguration.VoiceTemplate: is not"),
@@ -237,6 +253,18 @@ def test_a_disabled_channel_is_refused(create, pinpoint, app_id):
     pinpoint.update_email_channel(ApplicationId=app_id, EmailChannelRequest=request)
 
     assert "EMAIL channel is disabled" in refusal(create)
+
+
+def test_a_campaign_can_be_paused_whatever_became_of_its_channel_but_not_resumed(create, pinpoint, app_id):
+    names = {"ApplicationId": app_id, "CampaignId": create()["Id"]}
+    request = {"FromAddress": "shop@example.com", "Identity": "arn:aws:ses:us-east-1:1:identity/x", "Enabled": False}
+    pinpoint.update_email_channel(ApplicationId=app_id, EmailChannelRequest=request)
+
+    paused = pinpoint.update_campaign(**names, WriteCampaignRequest={"IsPaused": True})["CampaignResponse"]
+
+    assert (paused["IsPaused"], paused["State"]["CampaignStatus"]) == (True, "PAUSED")
+    with pytest.raises(pinpoint.exceptions.BadRequestException, match="EMAIL channel is disabled"):
+        pinpoint.update_campaign(**names, WriteCampaignRequest={"IsPaused": False})
 
 
 def test_another_applications_campaign_is_not_found(create, pinpoint):

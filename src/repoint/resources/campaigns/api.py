@@ -201,11 +201,16 @@ def _defaults(app: App) -> dict[str, Any]:
 
 
 async def _check(call: Call, app: App, document: dict[str, Any], before: StoredCampaign | None) -> None:
-    """Refuse what cannot run, and pin the segment's version."""
+    """Refuse what cannot run, and pin the segment's version.
+
+    What only pauses a campaign is not asked for more than a schedule: one whose channel was disabled can be stopped.
+    """
     checks.check_shares(document)
+    checks.check_schedules(document, before.document if before else None, call.now())
+    if before and document.get("IsPaused") and document == {**before.document, "IsPaused": True}:
+        return
     segment = await checks.pinned_segment(call, app.app_id, document)
     document["SegmentVersion"] = segment.version
-    checks.check_schedules(document, before.document if before else None, call.now())
     defaults = before.defaults if before else _defaults(app)
     await checks.check_contents(call, app.app_id, document)
     if any(treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)):

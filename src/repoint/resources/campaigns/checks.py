@@ -9,6 +9,7 @@ from repoint.resources.apps import check_hook
 from repoint.resources.call import Call
 from repoint.resources.campaigns.contents import (
     PUSH_CHANNELS,
+    PUSH_MEMBERS,
     TEMPLATE_TYPES,
     channels_of,
     is_in_app,
@@ -26,6 +27,18 @@ from repoint.resources.templates.store import load_template
 from repoint.wire.exceptions import BadRequestException
 
 PAST_SECONDS_MAX = 60  # callers write "now" by their own clock, and often without its seconds
+# What is rendered of a channel's message.
+TEXTS = (
+    "Title",
+    "Body",
+    "HtmlBody",
+    "RawContent",
+    "Url",
+    "MediaUrl",
+    "ImageUrl",
+    "ImageIconUrl",
+    "ImageSmallIconUrl",
+)
 COMPARISONS = ("GREATER_THAN", "LESS_THAN", "GREATER_THAN_OR_EQUAL", "LESS_THAN_OR_EQUAL", "EQUAL")
 
 
@@ -129,7 +142,7 @@ async def pinned_segment(call: Call, app_id: str, document: Mapping[str, Any]) -
 
 
 async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -> None:
-    """Something to send, on channels that are on, with templates that are there.
+    """Something to send, that can be rendered, on channels that are on, with templates that are there.
 
     Raises:
         BadRequestException: naming the member.
@@ -139,11 +152,25 @@ async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -
         if document.get("Hook") and is_in_app(treatment):
             raise refuse("Hook", "cannot go with an in-app message, which is not sent but fetched")
         check_custom(treatment)
+        _check_texts(call, treatment)
         await _check_templates(call, treatment)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
         await _check_channels(call, app_id, treatment)
+
+
+def _check_texts(call: Call, treatment: Treatment) -> None:
+    """The treatment's own texts compile, as a template's did when it was written."""
+    for member in ("EmailMessage", "SMSMessage", *PUSH_MEMBERS):
+        message = treatment.message.get(member) or {}
+        texts = {name: message[name] for name in TEXTS if message.get(name)}
+        for index, header in enumerate(message.get("Headers") or ()):
+            texts[f"Headers[{index}].Value"] = header.get("Value") or ""
+        for name, text in texts.items():
+            mistake = call.server.texts.mistake(text)
+            if mistake is not None:
+                raise refuse(f"{treatment.path}MessageConfiguration.{member}.{name}", mistake)
 
 
 async def _check_templates(call: Call, treatment: Treatment) -> None:

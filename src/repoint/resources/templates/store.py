@@ -113,7 +113,7 @@ async def insert_template(connection: Connection, key: TemplateKey, document: di
             [*key, now],
         )
     except UniqueViolation:
-        raise ConflictException(f"There is a {key[1]} template named {key[2]} already") from None
+        raise ConflictException(f"A template {key[2]} of type {key[1]} exists already") from None
     await insert_version(connection, key, 1, document, now)
 
 
