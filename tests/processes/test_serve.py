@@ -101,14 +101,17 @@ def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
     assert server.stop() == 0
 
 
-def test_a_taken_port_is_an_error_one_can_read(server, app_id):
+@pytest.mark.parametrize("folder", ["of the running server", "new"])
+def test_a_taken_port_is_an_error_one_can_read(server, app_id, tmp_path, folder):
     port = server.url.rpartition(":")[2]
-    command = [REPOINT, "serve", "--data-dir", server.data_dir, "--port", port]
+    data_dir = tmp_path / "data" if folder == "new" else server.data_dir
+    command = [REPOINT, "serve", "--data-dir", data_dir, "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert has_metrics(server)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--help"], ["keys", "create", "--help"], ["config", "--help"]])

@@ -17,29 +17,39 @@ from repoint.resources import keys
 
 
 def serve(settings: Settings) -> int:
-    """`repoint serve`: the API and the workers, until told to stop; returns the exit status."""
-    installation = Installation.open(settings)
-    try:
-        uvloop.run(_announce_first_key(installation))
-        with reserve_port(settings.host, settings.port) as port:
-            prepare_metrics(settings.data_dir / "metrics")
-            installation.settings = reachable(settings, port)
-            api = [
-                Process(f"api-{number}", lambda life: api_process(installation, port, life))
-                for number in range(1, settings.api_processes + 1)
-            ]
-            workers = [
-                Process(f"worker-{number}", lambda life: worker_process(installation, life), niceness=5)
-                for number in range(1, settings.workers + 1)
-            ]
-            if settings.bounce_domain and settings.bounce_smtp_port:
-                workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
-            watch = installation.embedded.revive if installation.embedded else None
-            supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds, watch=watch)
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
-    finally:
-        installation.close()
+    """`repoint serve`: the API and the workers, until told to stop; returns the exit status.
+
+    Raises:
+        OSError: when somebody else listens on the port; nothing has been opened or made then.
+    """
+    with reserve_port(settings.host, settings.port) as port:
+        installation = Installation.open(settings)
+        try:
+            uvloop.run(_announce_first_key(installation))
+            return _supervise(installation, port)
+        finally:
+            installation.close()
+
+
+def _supervise(installation: Installation, port: int) -> int:
+    """Run the API processes and the workers; returns when they have ended."""
+    settings = installation.settings
+    prepare_metrics(settings.data_dir / "metrics")
+    installation.settings = reachable(settings, port)
+    api = [
+        Process(f"api-{number}", lambda life: api_process(installation, port, life))
+        for number in range(1, settings.api_processes + 1)
+    ]
+    workers = [
+        Process(f"worker-{number}", lambda life: worker_process(installation, life), niceness=5)
+        for number in range(1, settings.workers + 1)
+    ]
+    if settings.bounce_domain and settings.bounce_smtp_port:
+        workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
+    watch = installation.embedded.revive if installation.embedded else None
+    supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds, watch=watch)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
 
 
 def work(settings: Settings) -> int:
