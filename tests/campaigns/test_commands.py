@@ -122,14 +122,14 @@ def test_preflight_notes_what_its_owner_may_not_expect(app):
     }
 
 
-def test_preflight_says_which_part_of_a_message_is_no_template(app):
+def test_preflight_says_which_part_of_a_message_cannot_be_made(app):
     app.put("a")
-    content = {"EmailMessage": {**EMAIL["EmailMessage"], "Title": "Dear {{#if}"}}
+    content = {"EmailMessage": {**EMAIL["EmailMessage"], "Title": "Dear {{add 'x' 1}}"}}
     status, report = as_json(
         app, "campaigns", "preflight", app.campaign(start=iso(hours=1), MessageConfiguration=content)
     )
 
-    assert (status, report["Messages"]) == (1, {"treatment 0: Subject: a {{ is not closed at line 1, column 6": 1})
+    assert (status, report["Messages"]) == (1, {"treatment 0: Subject: add: not a number: 'x'": 1})
 
 
 def test_an_unknown_campaign_is_said_to_be_unknown(app):
