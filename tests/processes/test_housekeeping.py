@@ -1,9 +1,11 @@
 """What is old goes by itself."""
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
+from tests.kpis.test_kpis import ask
 
 
 def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):
@@ -25,4 +27,41 @@ def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):
         query = "SELECT (SELECT array_agg(message_id) FROM receipt), (SELECT array_agg(message_id) FROM message)"
 
         assert eventually(lambda: connection.execute(query).fetchone() == (["m1"], ["m1"]))
+    assert second.stop() == 0
+
+
+def test_what_metrics_know_of_a_campaign_goes_with_the_log_and_comes_again(tmp_path):
+    first = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
+    app_id = first.client().create_app(CreateApplicationRequest={"Name": "Old"})["ApplicationResponse"]["Id"]
+    with psycopg.connect(dsn_of(first.data_dir), autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO metric_scope (app_id, measure, campaign_id, campaign_activity_id)
+               SELECT %s, 'email.reached', 'c' || age, 'a' FROM unnest(ARRAY[1, 100]) AS age""",
+            [app_id],
+        )
+        connection.execute(
+            """INSERT INTO metric_set
+               SELECT scope_id, now() - ltrim(campaign_id, 'c')::int * interval '1 day', 0, set_bit(0::bit(512), 7, 1)
+               FROM metric_scope"""
+        )
+        connection.execute(
+            """INSERT INTO metric_member (app_id, endpoint_id, seen_on)
+               SELECT %s, 'e' || age, CURRENT_DATE - age FROM unnest(ARRAY[1, 200]) AS age""",
+            [app_id],
+        )
+    keys = first.access_key_id, first.secret_access_key
+    assert first.stop() == 0
+    second = start_server(tmp_path / "data", "--log-level", "error", keys=keys)
+    client = second.client()
+    with psycopg.connect(dsn_of(second.data_dir), autocommit=True) as connection:
+        query = "SELECT (SELECT array_agg(campaign_id) FROM metric_scope), array_agg(endpoint_id) FROM metric_member"
+        eventually(lambda: connection.execute(query).fetchone() == (["c1"], ["e1"]))
+        connection.execute(
+            """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+               VALUES (now(), %s, 'e200', '_email.delivered', now(), %s)""",
+            [app_id, Jsonb({"attributes": {"campaign_id": "c100", "campaign_activity_id": "a"}})],
+        )
+
+        assert eventually(lambda: ask(client, app_id, "unique-deliveries", CampaignId="c100")) == {"": 1.0}
+        assert ask(client, app_id, "unique-deliveries", CampaignId="c1") == {"": 1.0}
     assert second.stop() == 0

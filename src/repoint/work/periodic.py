@@ -12,6 +12,7 @@ from repoint.work.partitions import drop_partitions, make_partitions
 logger = logging.getLogger(__name__)
 
 LOCK = 0x706572696F64
+METRICS_LOCK = 0x6D657472696373  # held by whoever counts events, or removes the names of what is counted
 SLICE_ROWS_MAX = 10_000
 
 
@@ -88,9 +89,25 @@ async def _trim_metrics(connection: Connection, before: datetime) -> None:
     await connection.execute("DELETE FROM metric_hour WHERE hour < %s", [before])
     await connection.execute("DELETE FROM metric_once WHERE seen_at < %s", [before])
     await connection.execute("DELETE FROM metric_set WHERE hour < %s", [before])
-    await connection.execute("DELETE FROM metric_member WHERE seen_on < %s", [before.date() - timedelta(days=31)])
     await connection.execute("DELETE FROM metric_active WHERE day < %s", [before.date()])
     await connection.execute("DELETE FROM metric_reported WHERE last_at < %s", [before])
+    async with connection.transaction():
+        await _trim_metric_names(connection, before)
+
+
+async def _trim_metric_names(connection: Connection, before: datetime) -> None:
+    """The numbers of endpoints and of scopes that no set has any more, in the caller's transaction.
+
+    Nobody may be counting, who would use a number that goes: while somebody is, it is left to the next round.
+    """
+    row = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [METRICS_LOCK])).fetchone()
+    if row is None or not row[0]:
+        return
+    await connection.execute("DELETE FROM metric_member WHERE seen_on < %s", [before.date() - timedelta(days=31)])
+    await connection.execute(
+        """DELETE FROM metric_scope s
+           WHERE NOT EXISTS (SELECT FROM metric_set m WHERE m.scope_id = s.scope_id)"""
+    )
 
 
 async def _purge_apps(connection: Connection) -> None:

@@ -90,10 +90,7 @@ WITH conversion AS MATERIALIZED (
       AND r.last_at >= %(start)s - %(window)s AND r.first_at < %(end)s
       AND d.arrival_at >= %(start)s - %(window)s AND d.arrival_at < %(end)s
 ), touched AS MATERIALIZED (
-    SELECT event_id, moment, user_id, CASE
-        WHEN fills IS NULL THEN endpoint_id
-        WHEN strpos(line, E'\\\\') = 0 THEN split_part(line, E'\\t', 1)
-        ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END AS endpoint_id
+    SELECT event_id, moment, user_id, event_endpoint(endpoint_id, line) AS endpoint_id
     FROM told LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true
     WHERE campaign_id <> ''
 ), owner AS MATERIALIZED (

@@ -25,11 +25,11 @@ from repoint.resources.events.reader import (
     span,
 )
 from repoint.resources.kpis.measure import DISTINCT, OTHER_CHANNELS, RULES
+from repoint.work.periodic import METRICS_LOCK
 
 logger = logging.getLogger(__name__)
 
 READER: Final = "metrics"
-LOCK: Final = 0x6D657472696373
 POLL_SECONDS = 1.0
 IDLE_TRANSACTIONS_MAX = 5_000
 BATCH_EVENTS_MIN = 5_000
@@ -131,10 +131,7 @@ WITH picked AS MATERIALIZED (
 ), seen AS MATERIALIZED (
     SELECT one.app_id, one.scope_id, one.hour, one.endpoint_id, known.number, known.place
     FROM (
-        SELECT app_id, scope.scope_id, hour, CASE
-            WHEN fills IS NULL THEN endpoint_id
-            WHEN strpos(line, E'\\\\') = 0 THEN split_part(line, E'\\t', 1)
-            ELSE ('"' || split_part(line, E'\\t', 1) || '"')::jsonb #>> '{}' END AS endpoint_id
+        SELECT app_id, scope.scope_id, hour, event_endpoint(endpoint_id, line) AS endpoint_id
         FROM asked JOIN scope USING (app_id, measure, campaign_id, campaign_activity_id)
         LEFT JOIN LATERAL string_to_table(fills, E'\\n') AS line ON true) one
     LEFT JOIN LATERAL (
@@ -196,7 +193,7 @@ async def rebuild(db: Database) -> int:
     Workers leave the counting to this connection as long as it lasts, and go on from where it ends.
     """
     async with db.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        await connection.execute("SELECT pg_advisory_lock(%s)", [METRICS_LOCK])
         try:
             async with connection.transaction():
                 await begin_again(connection)
@@ -209,12 +206,12 @@ async def rebuild(db: Database) -> int:
             return total
         finally:
             if not connection.closed:
-                await connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [METRICS_LOCK])
 
 
 async def begin_again(connection: Connection) -> None:
     """Forget all metrics, in the caller's transaction: the reader begins with the log's first event."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [METRICS_LOCK])
     await save_position(connection, READER, Position(BEGINNING))
     await connection.execute(
         "TRUNCATE metric_hour, metric_once, metric_member, metric_scope, metric_set, metric_active, metric_reported"
@@ -248,7 +245,7 @@ async def _catch_up(db: Database, clock: Clock, observe_lag: Observe) -> bool:
 
 
 async def _roll(connection: Connection, limit: int) -> Batch | None:
-    locked = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])).fetchone()
+    locked = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [METRICS_LOCK])).fetchone()
     if locked is None or not locked[0]:
         return None
     position = await load_position(connection, READER) or Position(BEGINNING)
