@@ -65,7 +65,7 @@ class Post:
             return rows.fetchall()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def post(tmp_path_factory):
     """One for all tests of what comes back."""
     sink, sns, port, bounce_port = Sink(), SnsStandIn(TOPIC), free_port(), free_port()
