@@ -33,6 +33,12 @@ def render(template, context=ENDPOINT, overrides=None, *, escape=False):
         ("{{#if Attributes.Vip}}vip{{else}}no{{/if}}", "no"),
         ("{{#with User.UserAttributes}}{{First}}{{/with}}", "Ann"),
         ("{{#each Attributes.Tags}}{{@index}}{{this}};{{/each}}", "0a;1b;"),
+        (
+            "{{#each Attributes.Tags}}{{ . }}{{lookup . 0}}{{ ../Address }};{{/each}}",
+            "aaann@example.com;bbann@example.com;",
+        ),
+        ("{{#with User}}{{#if Nope}}no{{else}}{{User.UserId}}{{/if}}{{/with}}", "u1"),
+        ("{{#with User}}{{#if Nope}}no{{else if Nope}}no{{else}}{{User.UserId}}{{/if}}{{/with}}", "u1"),
     ],
 )
 def test_an_endpoints_data_is_read_as_pinpoint_reads_it(template, text):

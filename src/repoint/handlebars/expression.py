@@ -13,6 +13,8 @@ NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)(?=[\s)}~]|\Z)")
 PARAMETERS = re.compile(r"as\s*\|([^|]*)\|\s*\Z")
 NAMED = re.compile(r"([^\s=()|\"'{}]+)\s*=\s*")
 STRING = {quote: re.compile(rf"{quote}((?:\\{quote}|[^{quote}])*){quote}") for quote in "\"'"}
+HERE = re.compile(r"\.(?=[\s)]|\Z)")
+PARENT = re.compile(r"\.\.(?=[/\s)]|\Z)")
 NUMBER_CHARACTERS_MAX = 30
 PATH_NAMES_MAX = 100
 WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "undefined": None}
@@ -146,7 +148,7 @@ class Expression:
         is_data = self.text[self.at : self.at + 1] == "@"
         self.at += is_data
         up, is_scoped = 0, False
-        while self.text.startswith("..", self.at) and self.text[self.at + 2 : self.at + 3] in ("", "/", " ", ")"):
+        while PARENT.match(self.text, self.at):
             up, is_scoped = up + 1, True
             self.at += 3 if self.text[self.at + 2 : self.at + 3] == "/" else 2
         if self.text.startswith("./", self.at):
@@ -184,8 +186,7 @@ class Expression:
     def finish_path(self, parts: list[str], up: int, *, is_data: bool, is_scoped: bool) -> Path | Literal:
         """Words that mean something of their own, or the path."""
         if not parts:
-            is_here = self.text[self.at : self.at + 1] == "." and not is_data
-            if is_here and self.text[self.at + 1 : self.at + 2].strip(")") == "":
+            if HERE.match(self.text, self.at) and not is_data:
                 self.at += 1
                 return Path((), up, is_scoped=True)
             if up:

@@ -240,7 +240,9 @@ class Generator:
             self.link(node)
             if node.otherwise:
                 self.line("else:")
+                self.blocks.append(("else", ""))
                 self.branch(node.otherwise)
+                self.blocks.pop()
             return
         self.nest(node.call)
         self.line("while True:")
@@ -250,7 +252,9 @@ class Generator:
             self.link(link)
             self.lines.append(" " * (self.level + 1) + "break")
         self.inner += 1
+        self.blocks.append(("else", ""))
         self.sequence(chain[-1].otherwise)
+        self.blocks.pop()
         self.inner -= 1
         self.flush()
         self.line("break")
