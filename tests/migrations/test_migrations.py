@@ -29,6 +29,20 @@ def columns(dsn):
         return connection.execute(SCHEMA).fetchall()
 
 
+def test_a_database_that_cannot_hold_all_text_is_refused_before_anything_is_made(server):
+    name = f"migrations_{uuid.uuid4().hex}"
+    base = dsn_of(server.data_dir).removesuffix(" dbname=postgres")
+    with psycopg.connect(f"{base} dbname=postgres", autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        with pytest.raises(MigrationError, match="encoding is SQL_ASCII; it has to be UTF8"):
+            asyncio.run(migrate(f"{base} dbname={name}", load_migrations()))
+
+        assert columns(f"{base} dbname={name}") == []
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def test_an_empty_database_gets_them_all_once(database):
     names = [migration.name for migration in load_migrations()]
 

@@ -114,6 +114,15 @@ def test_a_taken_port_is_an_error_one_can_read(server, app_id, tmp_path, folder)
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", "99999"), ("192.0.2.1", "8000"), ("nowhere.invalid", "8000")])
+def test_where_nobody_can_listen_is_an_error_one_can_read(tmp_path, host, port):
+    command = [REPOINT, "serve", "--data-dir", tmp_path / "data", "--host", host, "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: cannot listen on {host}:{port}: ")
+
+
 @pytest.mark.parametrize("arguments", [["serve", "--help"], ["keys", "create", "--help"], ["config", "--help"]])
 def test_help_teaches(arguments):
     done = subprocess.run([REPOINT, *arguments], capture_output=True, text=True, check=True)

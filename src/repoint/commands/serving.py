@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repoint.main.serving import serve, work
+from repoint.main.serving import PortError, serve, work
 from repoint.options import ALL, settings_of, settings_options
 
 
@@ -23,8 +23,8 @@ def serve_command(**given: Any) -> None:
     """  # noqa: D301 - \b is where click keeps the lines
     try:
         sys.exit(serve(settings_of(given)))
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {given['host']}:{given['port']}: {error.strerror}") from None
+    except PortError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @click.command("work")

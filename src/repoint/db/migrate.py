@@ -36,9 +36,13 @@ async def migrate(dsn: str, migrations: Sequence[Migration]) -> list[str]:
     """Bring the database up to date; returns the names of what was run.
 
     Raises:
-        MigrationError: when the database was migrated by a newer program.
+        MigrationError: when the database was migrated by a newer program, or cannot hold all text.
     """
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            remedy = "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+            raise MigrationError(f"the database's encoding is {encoding}; it has to be UTF8: {remedy}")
         await connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         await connection.execute(
             """CREATE TABLE IF NOT EXISTS schema_migration (

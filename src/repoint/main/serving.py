@@ -20,7 +20,7 @@ def serve(settings: Settings) -> int:
     """`repoint serve`: the API and the workers, until told to stop; returns the exit status.
 
     Raises:
-        OSError: when somebody else listens on the port; nothing has been opened or made then.
+        PortError: when it cannot listen where it is to; nothing has been opened or made then.
     """
     with reserve_port(settings.host, settings.port) as port:
         installation = Installation.open(settings)
@@ -77,20 +77,28 @@ async def _announce_first_key(installation: Installation) -> None:
         print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
 
+class PortError(Exception):
+    """The server cannot listen where it is to."""
+
+
 @contextlib.contextmanager
 def reserve_port(host: str, port: int) -> Any:
     """The port, held by this process so that API processes can come and go on it; 0 becomes a free one.
 
     Raises:
-        OSError: when somebody else listens there.
+        PortError: when somebody else listens there, or nobody can.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if port:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    with socket.socket(family) as holder:
+    with socket.socket(family) as probe, socket.socket(family) as holder:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind((host, port))
+        try:
+            if port:
+                probe.bind((host, port))
+                probe.close()
+            holder.bind((host, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PortError(f"cannot listen on {host}:{port}: {reason}") from None
         yield holder.getsockname()[1]
