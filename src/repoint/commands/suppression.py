@@ -97,7 +97,9 @@ def suppression_list(  # noqa: PLR0913 - a filter has that many flags
     found: list[Suppressed] = run(given, read)
     page = found[:page_size]
     next_token = (
-        token_of([page[-1].region, page[-1].channel_type, page[-1].address]) if len(found) > page_size else None
+        token_of([page[-1].region, page[-1].channel_type, page[-1].address], "suppression")
+        if len(found) > page_size
+        else None
     )
     if as_json:
         click.echo(json.dumps({"Item": [_document(one) for one in page], "NextToken": next_token}, indent=2))
@@ -114,7 +116,7 @@ def _after(token: str) -> tuple[str, str, str]:
     if not token:
         return ("", "", "")
     try:
-        region, channel_type, address = read_token(token)
+        region, channel_type, address = read_token(token, "suppression")
     except ValueError:
         raise click.UsageError("--token: was not given out by a previous page") from None
     return str(region), str(channel_type), str(address)

@@ -176,9 +176,9 @@ class Messages:
         limit = request.get_param_as_int("limit", min_value=1, max_value=LIMIT_MAX, default=50)
         token = request.get_param("after", default="")
         try:
-            before = read_token(token)[0] if token else NEWEST
+            before = read_token(token, "inbox")[0] if token else NEWEST
         except ValueError as error:
-            raise falcon.HTTPBadRequest(title=str(error)) from None
+            raise falcon.HTTPBadRequest(title=f"after: {error}") from None
         if not isinstance(before, int) or not 0 <= before <= NEWEST:
             raise falcon.HTTPBadRequest(title="after: was not given out by a previous page")
         found = await store.list_messages(
@@ -189,7 +189,7 @@ class Messages:
             before=before,
             limit=limit + 1,
         )
-        following = token_of([found[limit - 1].inbox_id]) if len(found) > limit else None
+        following = token_of([found[limit - 1].inbox_id], "inbox") if len(found) > limit else None
         reply(response, {"messages": [listed(message) for message in found[:limit]], "next": following})
 
     async def on_delete(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:

@@ -83,7 +83,7 @@ async def get_app(call: Call, request: shapes.GetAppRequest) -> shapes.Applicati
 
 async def get_apps(call: Call, request: shapes.GetAppsRequest) -> shapes.ApplicationsResponse:
     """The region's applications, by id."""
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"apps/{call.region}")
     rows = await call.db.fetch_all(
         """SELECT app_id, region, name, created_at, settings, settings_modified_at FROM app
            WHERE region = %s AND app_id > %s ORDER BY app_id LIMIT %s""",

@@ -62,13 +62,13 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def page_of(page_size: str | None, token: str | None, *, default: int = 100, maximum: int = 1000) -> Page:
-    """The page a caller asks for.
+def page_of(page_size: str | None, token: str | None, of: str, *, member: str = "token") -> Page:
+    """The page a caller asks for, of the list that `of` names: its kind, and whose it is.
 
     Raises:
-        BadRequestException: for a size that is not a number within limits, or a token not made by a previous page.
+        BadRequestException: for a size that is not a number within limits, or a token of no page of this list.
     """
     try:
-        return read_page(page_size, token, default=default, maximum=maximum)
+        return read_page(page_size, token, of, member=member)
     except ValueError as error:
         raise BadRequestException(str(error)) from None

@@ -94,7 +94,7 @@ async def get_recommender_configurations(
     call: Call, request: shapes.GetRecommenderConfigurationsRequest
 ) -> shapes.ListRecommenderConfigurationsResponse:
     """The region's configurations, by id."""
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"recommenders/{call.region}")
     rows = await call.db.fetch_all(
         """SELECT recommender_id, document, created_at, modified_at FROM recommender
            WHERE region = %s AND recommender_id > %s ORDER BY recommender_id LIMIT %s""",

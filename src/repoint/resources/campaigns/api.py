@@ -127,7 +127,7 @@ async def get_campaign(call: Call, request: shapes.GetCampaignRequest) -> shapes
 async def get_campaigns(call: Call, request: shapes.GetCampaignsRequest) -> shapes.CampaignsResponse:
     """An application's campaigns, by id."""
     app = await require_app(call, request["ApplicationId"])
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"campaigns/{app.app_id}")
     after = str(page.after[0]) if page.after else ""
     async with call.db.connection() as connection:
         rows = await store.list_campaigns(connection, app.app_id, after=after, limit=page.size + 1)
@@ -146,7 +146,7 @@ async def get_campaign_version(call: Call, request: shapes.GetCampaignVersionReq
 async def get_campaign_versions(call: Call, request: shapes.GetCampaignVersionsRequest) -> shapes.CampaignsResponse:
     """A campaign's versions, newest first."""
     app = await require_app(call, request["ApplicationId"])
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"campaigns/{app.app_id}/{request['CampaignId']}")
     before = _number(page) if page.after else store.VERSION_MAX
     await _require(call, app, request["CampaignId"])
     async with call.db.connection() as connection:
@@ -161,7 +161,7 @@ async def get_campaign_activities(
 ) -> shapes.ActivitiesResponse:
     """A campaign's runs, one for each treatment, the latest first; their counts move while they run."""
     app = await require_app(call, request["ApplicationId"])
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"activities/{app.app_id}/{request['CampaignId']}")
     before = None
     if page.after:
         before = EPOCH + timedelta(milliseconds=_number(page)), str(page.after[-1])

@@ -160,7 +160,7 @@ async def _list(call: Call, request: Mapping[str, Any], job_type: str) -> dict[s
     segment_id = request.get("SegmentId")
     if segment_id is not None and await load_segment(call.db, (app.app_id, segment_id, None)) is None:
         raise NotFoundException("Resource not found")
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"{job_type}/{app.app_id}/{segment_id or ''}")
     if page.after is not None and (len(page.after) != 1 or not isinstance(page.after[0], str)):
         raise BadRequestException("token: was not given out by a previous page")
     found = await store.list_jobs(call.db, app.app_id, job_type, segment_id, before=page.after, limit=page.size + 1)

@@ -66,7 +66,7 @@ async def get_segment(call: Call, request: shapes.GetSegmentRequest) -> shapes.S
 async def get_segments(call: Call, request: shapes.GetSegmentsRequest) -> shapes.SegmentsResponse:
     """An application's segments in their latest versions, by id."""
     app = await require_app(call, request["ApplicationId"])
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"segments/{app.app_id}")
     after = str(page.after[0]) if page.after else ""
     found = await store.list_segments(call.db, app.app_id, after=after, limit=page.size + 1)
     shown, token = split_page(found, page, lambda segment: [segment.segment_id])
@@ -87,7 +87,7 @@ async def get_segment_versions(call: Call, request: shapes.GetSegmentVersionsReq
     """A segment's versions, newest first."""
     app = await require_app(call, request["ApplicationId"])
     await require_segment(call, app.app_id, request["SegmentId"])
-    page = page_of(request.get("PageSize"), request.get("Token"))
+    page = page_of(request.get("PageSize"), request.get("Token"), f"segments/{app.app_id}/{request['SegmentId']}")
     before = page.after[0] if page.after else store.VERSION_MAX
     if not isinstance(before, int) or not 0 <= before <= store.VERSION_MAX:
         raise BadRequestException("token: was not given out by a previous page")

@@ -127,7 +127,7 @@ async def list_templates(call: Call, request: shapes.ListTemplatesRequest) -> sh
     template_type = request.get("TemplateType")
     if template_type is not None and template_type not in KINDS:
         raise BadRequestException(f"template-type: must be one of {', '.join(KINDS)}")
-    page = page_of(request.get("PageSize"), request.get("NextToken"))
+    page = page_of(request.get("PageSize"), request.get("NextToken"), f"templates/{call.region}", member="next-token")
     after = tuple(map(str, page.after))[:2] if page.after else ("", "")
     found = await store.list_templates(
         call.db,
@@ -165,7 +165,7 @@ async def list_template_versions(
 ) -> shapes.TemplateVersionsResponse:
     """A template's versions, newest first."""
     key = _key(call, _type_in_path(request), request["TemplateName"])
-    page = page_of(request.get("PageSize"), request.get("NextToken"))
+    page = page_of(request.get("PageSize"), request.get("NextToken"), f"templates/{'/'.join(key)}", member="next-token")
     first = page.after[0] if page.after else VERSION_BEYOND_ALL
     if not isinstance(first, int) or not 0 <= first <= VERSION_BEYOND_ALL:
         raise BadRequestException("next-token: was not given out by a previous page")
