@@ -38,6 +38,7 @@ class RunningServer:
     access_key_id: str = ""
     secret_access_key: str = ""
     arguments: list[str] = field(default_factory=list)
+    own_environment: dict[str, str] = field(default_factory=dict)
 
     def client(self, region="us-east-1", service="pinpoint", **overrides):
         """A boto3 client, as an engineer would make it, but without retries that would hide answers."""
@@ -77,16 +78,20 @@ class RunningServer:
         return self.process.wait(timeout=60)
 
 
-def start_server(data_dir, *arguments, port=0, keys=None, key_flags=()):
-    """Start a server and wait for its ready line; `key_flags` say where to make a key, if not in the data directory."""
+def start_server(data_dir, *arguments, port=0, keys=None, key_flags=(), environment=None):
+    """Start a server and wait for its ready line; `key_flags` say where to make a key, if not in the data directory.
+
+    `environment` is what it has besides that of the tests.
+    """
     command = [REPOINT, "serve", "--data-dir", data_dir, "--port", str(port), *arguments]
     log = Path(data_dir).parent / f"{Path(data_dir).name}.log"
     with log.open("ab") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        own = environment or {}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | own)
     line = process.stdout.readline()
     match = re.fullmatch(r"ready (http://\S+)\n", line)
     assert match, f"no ready line but {line!r}: {log.read_text()[-4000:]}"
-    server = RunningServer(process, match[1], Path(data_dir), arguments=list(arguments))
+    server = RunningServer(process, match[1], Path(data_dir), arguments=list(arguments), own_environment=own)
     server.access_key_id, server.secret_access_key = keys or create_key(data_dir, "tests", *key_flags)
     return server
 

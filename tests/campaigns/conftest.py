@@ -49,14 +49,16 @@ def aws():
 @pytest.fixture(scope="session")
 def calling(certificate, aws, tmp_path_factory):
     """A server that trusts the webhook's certificate, finds AWS's services at their stand-in, and mails to a sink."""
-    with Sink() as sink, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_LAMBDA", aws.url)
-        patch.setenv("AWS_ENDPOINT_URL_PERSONALIZE_RUNTIME", aws.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("SSL_CERT_FILE", str(certificate))
+    environment = {
+        "AWS_ENDPOINT_URL_LAMBDA": aws.url,
+        "AWS_ENDPOINT_URL_PERSONALIZE_RUNTIME": aws.url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "SSL_CERT_FILE": str(certificate),
+    }
+    with Sink() as sink:
         data = tmp_path_factory.mktemp("calling") / "data"
-        server = start_server(data, "--log-level", "warning", "--smtp-url", sink.url)
+        server = start_server(data, "--log-level", "warning", "--smtp-url", sink.url, environment=environment)
         yield server, sink
         server.stop()
 

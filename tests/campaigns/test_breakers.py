@@ -60,7 +60,8 @@ def test_a_dead_far_end_is_left_alone_and_the_rest_goes_when_it_is_back(app, far
 
 def test_what_waits_for_a_dead_far_end_past_its_deadline_has_failed(calling, far_end, tmp_path):
     url = far_end.serve("/dead-for-good", lambda _: (503, b""))
-    server = start_server(tmp_path / "data", "--log-level", "error", "--send-deadline-seconds", "3")
+    flags = ("--log-level", "error", "--send-deadline-seconds", "3")
+    server = start_server(tmp_path / "data", *flags, environment=calling[0].own_environment)
     app = App(server, None)
     app.put_many(1000, "CUSTOM")
     [activity] = app.finished(app.campaign(**hook(url), **through(far_end.serve("/never"))), seconds=60)

@@ -1,6 +1,7 @@
 """`repoint campaigns …` and `repoint why` beside a running server."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -11,9 +12,9 @@ from tests.conftest import REPOINT, eventually
 
 def repoint(app, *arguments):
     """A command's exit status and what it printed."""
-    done = subprocess.run(
-        [REPOINT, *arguments, "--data-dir", app.server.data_dir, "--log-level", "error"], capture_output=True, text=True
-    )
+    command = [REPOINT, *arguments, "--data-dir", app.server.data_dir, "--log-level", "error"]
+    environment = os.environ | app.server.own_environment
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout or done.stderr
 
 

@@ -243,18 +243,20 @@ def test_who_waits_for_a_slow_far_end_is_in_nobodys_way(app, far_end):
     assert (activity["SuccessfulEndpointCount"], len(far_end.called("/slow"))) == (1000, 20)
 
 
-def test_a_killed_worker_leaves_nobody_out(tmp_path, far_end):
+def test_a_killed_worker_leaves_nobody_out(calling, tmp_path, far_end):
     """Killed while the far end has the calls: it gets them again, from another."""
     url = far_end.serve("/killed")
     arguments = ("--log-level", "error", "--lease-seconds", "1")
-    server = start_server(tmp_path / "data", *arguments)
+    trusting = calling[0].own_environment
+    server = start_server(tmp_path / "data", *arguments, environment=trusting)
     app = App(server, None)
     ids = app.put_many(200, "CUSTOM")
     with far_end.hold("/killed"):
         campaign = app.campaign(**through(url))
         eventually(lambda: len(far_end.called("/killed")) == 4)
         kill_all(server, with_database=False)
-    server = start_server(tmp_path / "data", *arguments, keys=(server.access_key_id, server.secret_access_key))
+    keys = (server.access_key_id, server.secret_access_key)
+    server = start_server(tmp_path / "data", *arguments, keys=keys, environment=trusting)
     app.server, app.client = server, server.client()
     [activity] = app.finished(campaign)
     times = Counter(one for call in far_end.called("/killed") for one in call["Endpoints"])

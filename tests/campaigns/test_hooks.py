@@ -261,16 +261,17 @@ def test_who_waits_for_a_slow_hook_is_in_nobodys_way(app, far_end):
 def test_a_killed_worker_leaves_nobody_out(calling, far_end, tmp_path):
     """Killed while the hook has the calls: it is asked again, by another."""
     url = far_end.serve("/hook-killed", answering(lambda name, one: one if int(name[1:]) % 2 else None))
-    _, sink = calling
+    trusting, sink = calling
     arguments = ("--log-level", "error", "--lease-seconds", "1", "--smtp-url", sink.url)
-    server = start_server(tmp_path / "data", *arguments)
+    server = start_server(tmp_path / "data", *arguments, environment=trusting.own_environment)
     app = App(server, sink)
     ids = app.put_many(120)
     with far_end.hold("/hook-killed"):
         campaign = app.campaign(**hook(url))
         eventually(lambda: len(far_end.called("/hook-killed")) == 3)
         kill_all(server, with_database=False)
-    app.server = start_server(tmp_path / "data", *arguments, keys=(server.access_key_id, server.secret_access_key))
+    keys = (server.access_key_id, server.secret_access_key)
+    app.server = start_server(tmp_path / "data", *arguments, keys=keys, environment=trusting.own_environment)
     app.client = app.server.client()
     [activity] = app.finished(campaign)
     app.server.stop()

@@ -1,7 +1,6 @@
 """s3:// URLs that are S3: moto's server as the store, over the network."""
 
 import gzip
-import os
 
 import boto3
 import pytest
@@ -26,10 +25,9 @@ def s3():
 
 @pytest.fixture(scope="module")
 def server(s3, tmp_path_factory):
-    os.environ |= {"AWS_ACCESS_KEY_ID": "store", "AWS_SECRET_ACCESS_KEY": "secret"}
+    own = {"AWS_ACCESS_KEY_ID": "store", "AWS_SECRET_ACCESS_KEY": "secret"}
     flags = ["--bucket", "*=s3:", "--s3-endpoint-url", s3.meta.endpoint_url, "--log-level", "warning"]
-    running = start_server(tmp_path_factory.mktemp("s3") / "data", *flags)
-    del os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    running = start_server(tmp_path_factory.mktemp("s3") / "data", *flags, environment=own)
     yield running
     running.stop()
 
