@@ -14,7 +14,7 @@ from typing import Any
 
 import boto3
 
-from bench.cpu import cpu_seconds, processes
+from bench.cpu import cpu_seconds, heads
 from bench.load import Key, measure, signed
 
 REPOINT = str(Path(sys.executable).with_name("repoint"))
@@ -96,7 +96,7 @@ def rate(
         if not prepare:
             measure(host, port, signed(key, address, warm))
         requests = signed(key, address, [make(app, number) for number in range(REQUESTS)])
-        ours, database = processes()
+        ours, database = heads()
         before = cpu_seconds(ours), cpu_seconds(database)
         measured = measure(host, port, requests)
         measured["cpu_us"] = [

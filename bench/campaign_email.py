@@ -16,8 +16,8 @@ import psutil
 import psycopg
 from psycopg.types.json import Jsonb
 
-from bench.cpu import family_seconds
-from bench.smtp import fastest, reference, sink
+from bench.cpu import cpu_seconds, postmaster
+from bench.smtp import better, reference, sink
 from repoint.config import Settings
 from repoint.db import Connection, allow_scans
 from repoint.main import Installation
@@ -159,16 +159,15 @@ async def campaign(server: Server) -> dict[str, float]:
 async def measure(installation: Installation, port: int, count: int) -> dict[str, float]:
     """The campaign's seconds, and the microseconds of CPU that each message took of whom."""
     with workers(count, installation, port) as started:
-        postmaster = int((installation.settings.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
         watched = {
             "worker": [psutil.Process(one.pid) for one in started],
-            "postgres": [psutil.Process(postmaster)],
+            "postgres": [postmaster(installation.settings.data_dir)],
             "sink": [one for one in psutil.Process().children() if one.name() == "smtp-sink"],
         }
         async with installation.server() as server:
-            before = {name: family_seconds(processes) for name, processes in watched.items()}
+            before = {name: cpu_seconds(*processes) for name, processes in watched.items()}
             measured = await campaign(server)
-        used = {name: family_seconds(processes) - before[name] for name, processes in watched.items()}
+        used = {name: cpu_seconds(*processes) - before[name] for name, processes in watched.items()}
         return measured | {name: seconds * 1e6 / MESSAGES for name, seconds in used.items()}
 
 
@@ -192,10 +191,10 @@ def run() -> list[dict[str, Any]]:
         try:
             asyncio.run(prepare(installation))
             for count in WORKERS:
-                with sink() as (port, is_real):
-                    before = reference(port, SIZE, MESSAGES) if is_real else None
+                with sink() as port:
+                    before = reference(port, SIZE, MESSAGES)
                     measured = asyncio.run(measure(installation, port, count))
-                    theirs = fastest(before, reference(port, SIZE, MESSAGES) if is_real else None)
+                    theirs = better(before, reference(port, SIZE, MESSAGES))
                 asyncio.run(tidy(installation))
                 value = MESSAGES / measured["all"]
                 results.append(

@@ -13,7 +13,7 @@ import psycopg
 
 from bench import campaign_email
 from bench.campaign_email import APP, HTML, POLL_SECONDS, SIZE, TEXT, WORKERS, workers
-from bench.smtp import fastest, reference, sink
+from bench.smtp import better, reference, sink
 from repoint import operations
 from repoint.config import Settings
 from repoint.main import Installation
@@ -130,10 +130,10 @@ def run() -> list[dict[str, Any]]:
         try:
             asyncio.run(prepare(installation))
             for count in WORKERS:
-                with sink() as (port, is_real):
-                    before = reference(port, SIZE, ENDPOINTS) if is_real else None
+                with sink() as port:
+                    before = reference(port, SIZE, ENDPOINTS)
                     found = asyncio.run(measure(installation, port, count))
-                    theirs = fastest(before, reference(port, SIZE, ENDPOINTS) if is_real else None)
+                    theirs = better(before, reference(port, SIZE, ENDPOINTS))
                 asyncio.run(tidy(installation))
                 results.append(_result(found, count, theirs))
         finally:

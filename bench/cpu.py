@@ -5,33 +5,33 @@ from pathlib import Path
 
 import psutil
 
-Processes = list[psutil.Process]
 
-
-def processes() -> tuple[Processes, Processes]:
-    """The supervisor and its children; the database they started (which is nobody's child) and its own."""
+def heads() -> tuple[psutil.Process, psutil.Process]:
+    """The supervisor of the server that runs, and the first process of its database, which is nobody's child."""
     supervisor = next(
         process
         for process in psutil.Process().children(recursive=True)
         if "serve" in process.cmdline() and process.children()
     )
     folder = supervisor.cmdline()[supervisor.cmdline().index("--data-dir") + 1]
-    lock = Path(folder) / "postgres" / "postmaster.pid"
-    database = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
-    return [supervisor, *supervisor.children(recursive=True)], [database, *database.children(recursive=True)]
+    return supervisor, postmaster(Path(folder))
 
 
-def cpu_seconds(of: Processes) -> float:
-    """What they have taken since they started."""
-    return sum(sum(process.cpu_times()[:2]) for process in of if process.is_running())
+def postmaster(data_dir: Path) -> psutil.Process:
+    """The first process of a data directory's database."""
+    return psutil.Process(int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0]))
 
 
-def family_seconds(heads: Processes) -> float:
+def family(*heads: psutil.Process) -> list[psutil.Process]:
+    """These and their descendants."""
+    return [one for head in heads for one in (head, *head.children(recursive=True))]
+
+
+def cpu_seconds(*heads: psutil.Process) -> float:
     """What these have taken since they started, with their descendants, those that have ended among them."""
-    seconds = 0.0
-    for head in heads:
-        seconds += sum(head.cpu_times()[:4])
-        for one in head.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                seconds += sum(one.cpu_times()[:2])
+    ended = sum(sum(head.cpu_times()[2:4]) for head in heads)
+    seconds = float(ended)
+    for one in family(*heads):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds += sum(one.cpu_times()[:2])
     return seconds

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from bench.api import server
-from bench.cpu import cpu_seconds, processes
+from bench.cpu import cpu_seconds, family, heads
 
 SETTLE_SECONDS = 8
 WATCH_SECONDS = 20
@@ -13,12 +13,11 @@ WATCH_SECONDS = 20
 def run() -> list[dict[str, Any]]:
     with server():
         time.sleep(SETTLE_SECONDS)
-        ours, database = processes()
-        running = ours + database
-        before = cpu_seconds(running)
+        running = heads()
+        before = cpu_seconds(*running)
         time.sleep(WATCH_SECONDS)
-        percent = max((cpu_seconds(running) - before) / WATCH_SECONDS * 100, 0.05)
-        megabytes = sum(process.memory_full_info().pss for process in running) / 1e6
+        percent = max((cpu_seconds(*running) - before) / WATCH_SECONDS * 100, 0.05)
+        megabytes = sum(process.memory_full_info().pss for process in family(*running)) / 1e6
     return [
         result("idle memory", megabytes, "MB", 250.0),
         result("idle CPU", percent, "% of a core", 1.0),

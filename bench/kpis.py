@@ -215,7 +215,7 @@ def lagging() -> list[dict[str, Any]]:
 
     async def measured(installation: Installation) -> dict[str, float]:
         await prepare(installation)
-        with sink() as (port, _), workers(1, installation, port):
+        with sink() as port, workers(1, installation, port):
             async with installation.server() as server:
                 return await behind(server)
 
