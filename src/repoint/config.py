@@ -9,10 +9,17 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+PORT_MAX = 65_535
 
-def setting(default: Any, text: str, *, secret: bool = False, choices: tuple[str, ...] = (), also: str = "") -> Any:
-    """A setting's default and what its users should know about it; `also` is a second name in the environment."""
-    return field(default=default, metadata={"help": text, "secret": secret, "choices": choices, "also": also})
+
+def setting(default: Any, text: str, **more: Any) -> Any:
+    """A setting's default and what its users should know about it.
+
+    More can be said: `secret`; `choices`; `also`, a second name in the environment; `at_least` (0) and `at_most`, of a
+    number.
+    """
+    metadata = {"secret": False, "choices": (), "also": "", "at_least": 0, "at_most": None, **more}
+    return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +30,18 @@ class Settings:
         Path("repoint-data"), "Where the embedded database, the secret key and local buckets are kept."
     )
     host: str = setting("127.0.0.1", "The address to listen on.")
-    port: int = setting(8000, "The port to listen on; 0 takes a free one.")
+    port: int = setting(8000, "The port to listen on; 0 takes a free one.", at_most=PORT_MAX)
     database_url: str = setting("", "A PostgreSQL 16 or newer to use instead of the embedded one.", secret=True)
-    database_connections: int = setting(8, "Connections to PostgreSQL each process may hold.")
+    database_connections: int = setting(8, "Connections to PostgreSQL each process may hold.", at_least=1)
     secret_key: str = setting(
         "", "64 hex digits that seal secrets at rest; made in the data directory if not given.", secret=True
     )
     account_id: str = setting("123456789012", "The AWS account id in ARNs: twelve digits.")
-    api_processes: int = setting(1, "Processes that answer the API.")
+    api_processes: int = setting(1, "Processes that answer the API.", at_least=1)
     idle_seconds: float = setting(
-        30.0, "A connection that is silent for so long, or takes so long to send a request's head, is closed."
+        30.0,
+        "A connection that is silent for so long, or takes so long to send a request's head, is closed.",
+        at_least=1,
     )
     workers: int = setting(1, "Processes that deliver; 0 leaves delivery to `repoint work`.")
     job_concurrency: int = setting(
@@ -66,7 +75,9 @@ class Settings:
         "", "The domain bounces come back to; each mail then has an envelope sender of its own there (VERP)."
     )
     bounce_smtp_port: int = setting(
-        0, "The port to take bounces, abuse reports and mail that unsubscribes at, by SMTP; 0 takes none."
+        0,
+        "The port to take bounces, abuse reports and mail that unsubscribes at, by SMTP; 0 takes none.",
+        at_most=PORT_MAX,
     )
     bounce_smtp_host: str = setting("0.0.0.0", "The address to take bounces at.")  # noqa: S104 - mail comes from outside
     ses_topic_arn: tuple[str, ...] = setting(
@@ -78,8 +89,8 @@ class Settings:
     inbox: bool = setting(
         default=True, text="Show what has no provider at /inbox. Turn it off where strangers can reach the port."
     )
-    inbox_smtp_port: int = setting(0, "A port for the inbox's SMTP server; 0 takes a free one.")
-    inbox_messages_max: int = setting(10_000, "The inbox keeps this many messages, the newest.")
+    inbox_smtp_port: int = setting(0, "A port for the inbox's SMTP server; 0 takes a free one.", at_most=PORT_MAX)
+    inbox_messages_max: int = setting(10_000, "The inbox keeps this many messages, the newest.", at_least=1)
     inbox_hosts: tuple[str, ...] = setting((), "Host names, besides localhost and addresses, the inbox answers to.")
     send_deadline_seconds: int = setting(14_400, "How long a temporarily failing message is tried again.")
     campaign_late_seconds: int = setting(
@@ -88,15 +99,22 @@ class Settings:
         "more than this; later it is recorded as cancelled, and its reason says so.",
     )
     campaign_call_endpoints_max: int = setting(
-        50, "At most so many endpoints are in one call of a campaign's function or webhook; Pinpoint's limit is 50."
+        50,
+        "At most so many endpoints are in one call of a campaign's function or webhook; Pinpoint's limit is 50.",
+        at_least=1,
     )
     campaign_calls_max: int = setting(
         8,
         "A worker has at most so many calls at once to one function, webhook or model of campaigns, and 64 in all.",
+        at_least=1,
     )
-    lease_seconds: float = setting(30.0, "How long a worker's claim on messages outlives it, if it is killed.")
-    message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.")
-    event_retention_days: int = setting(90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION")
+    lease_seconds: float = setting(
+        30.0, "How long a worker's claim on messages outlives it, if it is killed.", at_least=1
+    )
+    message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.", at_least=1)
+    event_retention_days: int = setting(
+        90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION", at_least=1
+    )
     rate_limits: str = setting(
         "off",
         "Limits on requests per second: off, or aws for the quotas of an AWS account.",
@@ -115,20 +133,30 @@ class Settings:
     log_format: str = setting("json", "How log lines are written, to standard error.", choices=("json", "text"))
 
 
+class SettingError(ValueError):
+    """A setting has a value that cannot be used; says which, and why."""
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a TOML file.
 
     Raises:
-        ValueError: naming a setting that does not exist, or what is not TOML.
+        SettingError: naming a setting that does not exist or is of another type, or what is not TOML.
     """
     try:
         document = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    known = {entry.name for entry in fields(Settings)}
-    unknown = sorted(set(document) - known)
+        raise SettingError(f"{path}: {error}") from None
+    defaults = {entry.name: entry.default for entry in fields(Settings)}
+    unknown = sorted(set(document) - set(defaults))
     if unknown:
-        raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
+        raise SettingError(f"{path}: no such setting: {', '.join(unknown)}")
+    for name, value in document.items():
+        is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        if isinstance(defaults[name], tuple) and not is_list:
+            raise SettingError(f'{path}: {name} must be a list of texts: {name} = ["..."]')
+        if not isinstance(defaults[name], tuple) and isinstance(value, (list, dict)):
+            raise SettingError(f"{path}: {name} must be one value")
     return document
 
 

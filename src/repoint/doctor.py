@@ -7,16 +7,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import psycopg
-
-from repoint.config import Settings
-from repoint.main import Installation
+from repoint.config import SettingError, Settings
+from repoint.delivery.providers.smtp.relay import RelaySettings
+from repoint.main import CannotOpenError, Installation
+from repoint.main.checking import check
 from repoint.resources import keys
 from repoint.sealing import SealError
 
-POSTGRES_MIN = 160000
 FREE_BYTES_MIN = 2 * 2**30
 CONNECT_SECONDS = 5
 BYTEWISE = ("C", "POSIX")
@@ -32,11 +30,18 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """All findings; opens (and, if it was not running, starts and stops) the database."""
-    findings = [_data_dir(settings), _port(settings), *(_relay(url) for url in settings.smtp_url)]
+    """All findings; opens (and, if it was not running, starts and stops) the database, and makes none."""
+    findings = [_data_dir(settings), _port(settings)]
+    try:
+        check(settings)
+    except SettingError as error:
+        return [*findings, Finding(is_fine=False, subject="settings", text=str(error))]
+    findings += [_relay(RelaySettings.from_url(url)) for url in settings.smtp_url]
+    if not Installation.exists(settings):
+        return [*findings, Finding(is_fine=True, subject="database", text="none yet; `repoint serve` makes one")]
     try:
         installation = Installation.open(settings)
-    except (psycopg.Error, SealError, RuntimeError, OSError) as error:
+    except CannotOpenError as error:
         return [*findings, Finding(is_fine=False, subject="database", text=str(error))]
     try:
         findings += asyncio.run(_database(installation))
@@ -63,15 +68,13 @@ def _port(settings: Settings) -> Finding:
     return Finding(is_fine=True, subject=f"port {settings.port}", text=text)
 
 
-def _relay(url: str) -> Finding:
-    parts = urlsplit(url)
-    name = f"relay {parts.hostname}"
-    port = parts.port or (465 if parts.scheme == "smtps" else 25)
+def _relay(relay: RelaySettings) -> Finding:
+    name = f"relay {relay.host}"
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS):
-            return Finding(is_fine=True, subject=name, text=f"port {port} answers")
+        with socket.create_connection((relay.host, relay.port), timeout=CONNECT_SECONDS):
+            return Finding(is_fine=True, subject=name, text=f"port {relay.port} answers")
     except OSError as error:
-        return Finding(is_fine=False, subject=name, text=f"port {port}: {error}")
+        return Finding(is_fine=False, subject=name, text=f"port {relay.port}: {error}")
 
 
 async def _database(installation: Installation) -> list[Finding]:
@@ -85,7 +88,7 @@ async def _database(installation: Installation) -> list[Finding]:
         version, fsync, size, waiting, database = row
         stored = await keys.list_keys(server.db)
         return [
-            Finding(version >= POSTGRES_MIN, "database", f"PostgreSQL {version // 10000}.{version % 100}, {size}"),
+            Finding(is_fine=True, subject="database", text=f"PostgreSQL {version // 10000}.{version % 100}, {size}"),
             Finding(fsync == "on", "durability", f"fsync is {fsync}"),
             _order(database),
             Finding(is_fine=True, subject="outbox", text=f"{waiting} messages waiting"),

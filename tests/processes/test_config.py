@@ -5,6 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import REPOINT
 
 
@@ -69,3 +71,90 @@ def test_doctor_says_when_the_secret_key_is_another(tmp_path):
 
     assert done.returncode == 1
     assert "sealed with another key" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("serve", "--workers", "-1"), "--workers"),
+        (("serve", "--event-retention-days", "0"), "--event-retention-days"),
+        (("serve", "--port", "65536"), "--port"),
+        (("serve", "--public-url", "mail.example.com"), "public-url"),
+        (("serve", "--account-id", "12"), "account-id"),
+        (("serve", "--smtp-url", "relay:25"), "smtp-url"),
+        (("serve", "--smtp-url", "smtp://relay?weight=0"), "smtp-url"),
+        (("serve", "--smtp-url", "smtp://user:se/cret@relay"), "smtp-url"),
+        (("work", "--bucket", "shop"), "bucket"),
+        (("serve", "--rate-limit", "SendMesages=5"), "rate-limit"),
+        (("serve", "--rate-limit", "SendMessages=0"), "rate-limit"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, command, name):
+    done = repoint(*command, "--data-dir", str(tmp_path / "data"))
+
+    assert done.returncode == 2
+    assert name in done.stderr.splitlines()[-1]
+    assert "cret" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("line", ['smtp_url = "smtp://relay"', "bucket = [1]", "port = [1]", "[port]\nnumber = 1"])
+def test_a_setting_of_another_type_in_the_file_is_refused(tmp_path, line):
+    (tmp_path / "repoint.toml").write_text(line)
+    done = repoint("config", "--config", str(tmp_path / "repoint.toml"))
+
+    assert done.returncode == 2
+    assert f"repoint.toml: {line.strip('[').split(' ')[0].split(']')[0]} must be" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (("--database-url", "junk"), "junk"),
+        (("--database-url", "postgresql://127.0.0.1:1/x"), "refused"),
+        (("--secret-key", "junk"), "64 hex digits"),
+        (("--data-dir", "/proc/nowhere"), "/proc/nowhere"),
+    ],
+)
+@pytest.mark.parametrize("command", [("keys", "create", "--name", "x"), ("work",)])
+def test_an_installation_that_cannot_be_opened_is_told_in_a_sentence(tmp_path, command, setting, said):
+    done = repoint(*command, "--data-dir", str(tmp_path / "data"), *setting)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the installation cannot be opened: ")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("keys", "list"),
+        ("bindings", "list"),
+        ("suppression", "list"),
+        ("dkim", "list"),
+        ("metrics", "users", "--app=x"),
+    ],
+)
+def test_who_only_looks_makes_no_installation(tmp_path, command):
+    done = repoint(*command, "--data-dir", str(tmp_path / "data"))
+
+    assert done.returncode == 1
+    assert "there is no installation in" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_doctor_makes_no_installation_and_tells_of_settings(tmp_path):
+    fresh = repoint("doctor", "--data-dir", str(tmp_path / "data"), "--port", "0")
+    amiss = repoint("doctor", "--data-dir", str(tmp_path / "data"), "--smtp-url", "relay:25")
+
+    assert (fresh.returncode, amiss.returncode) == (0, 1)
+    assert "none yet" in fresh.stdout
+    assert "FAIL  settings: smtp-url" in amiss.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_misspelt_variable_is_warned_of(tmp_path):
+    done = repoint("serve", "--host", "192.0.2.1", "--data-dir", str(tmp_path / "data"), REPOINT_PROT="1")
+
+    assert "REPOINT_PROT" in done.stderr.splitlines()[0]
+    assert "cannot listen" in done.stderr.splitlines()[-1]

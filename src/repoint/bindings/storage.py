@@ -245,5 +245,5 @@ def _binding(text: str) -> tuple[str, str]:
     name, found, url = text.partition("=")
     scheme = url.partition(":")[0]
     if not found or scheme not in SCHEMES or not (name == "*" or BUCKET.fullmatch(name)):
-        raise StorageUrlError(f"bucket: must be NAME=URL or *=URL with a URL of {', '.join(SCHEMES)}: {text!r}")
+        raise StorageUrlError(f"must be NAME=URL or *=URL with a URL of {', '.join(SCHEMES)}: {text!r}")
     return name, url

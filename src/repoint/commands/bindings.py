@@ -8,13 +8,13 @@ import click
 
 from repoint.bindings import declared, store
 from repoint.bindings.functions import FunctionError, Functions
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, run, settings_options
 from repoint.resources.call import Server
 
 
 @click.group("bindings")
 def bindings_group() -> None:
-    r"""What stands behind the ARNs of functions, streams and topics.
+    """What stands behind the ARNs of functions, streams and topics.
 
     \b
     aws                        the service the ARN names (AWS_ENDPOINT_URL_* are honoured)
@@ -22,7 +22,7 @@ def bindings_group() -> None:
     python:/path/handler.py    a local file with lambda_handler(event, context); #name for another name
     file:/path/events.jsonl    a file of JSON lines (streams)
     kafka://host:port/topic    a Kafka topic (streams)
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
 
 
 @bindings_group.command("set")
@@ -42,7 +42,7 @@ def bindings_set(*, arn: str, target: str, secret: str, **given: Any) -> None:
 
 @bindings_group.command("apply")
 @settings_options(INSTALLATION)
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.option("--prune", is_flag=True, help="Unbind what the file does not name.")
 def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
     """Bind what a TOML file says, all or nothing; what is bound so already is left alone.
@@ -54,7 +54,7 @@ def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
     """  # noqa: D301 - \b is where click keeps the lines
     try:
         wanted = declared.parse(file.read(), os.environ)
-    except store.BindingError as error:
+    except (store.BindingError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{file.name}: {error}") from None
     changes: store.Changes = run(
         given, lambda server: store.apply(server.db, server.seal, wanted, server.clock(), prune=prune)
@@ -71,7 +71,7 @@ def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
 @click.option("--with-secrets", is_flag=True, help="Passwords and secrets as they are, not variables for them.")
 def bindings_export(*, with_secrets: bool, **given: Any) -> None:
     """Print all bindings as a file for `apply`; secrets are variables: those they came from, or new ones."""
-    found: list[store.Binding] = run(given, lambda server: store.list_all(server.db, server.seal))
+    found: list[store.Binding] = ask(given, lambda server: store.list_all(server.db, server.seal))
     click.echo(declared.write(found, with_secrets=with_secrets), nl=False)
 
 
@@ -80,7 +80,7 @@ def bindings_export(*, with_secrets: bool, **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def bindings_list(*, as_json: bool, **given: Any) -> None:
     """List bindings; passwords and secrets are not shown."""
-    found: list[store.Binding] = run(given, lambda server: store.list_all(server.db, server.seal))
+    found: list[store.Binding] = ask(given, lambda server: store.list_all(server.db, server.seal))
     if as_json:
         click.echo(json.dumps([{"arn": one.arn, "target": one.shown_target} for one in found], indent=2))
         return
@@ -93,7 +93,7 @@ def bindings_list(*, as_json: bool, **given: Any) -> None:
 @click.argument("arn")
 def bindings_delete(*, arn: str, **given: Any) -> None:
     """Unbind an ARN."""
-    if not run(given, lambda server: store.delete(server.db, arn)):
+    if not ask(given, lambda server: store.delete(server.db, arn)):
         raise click.ClickException(f"nothing is bound to {arn}")
     click.echo(f"{arn} is not bound any more")
 
@@ -106,7 +106,7 @@ def functions_group() -> None:
 @functions_group.command("test")
 @settings_options(INSTALLATION)
 @click.argument("arn")
-@click.argument("payload", type=click.File("r"), default="-")
+@click.argument("payload", type=click.File("r", encoding="utf-8"), default="-")
 def functions_test(*, arn: str, payload: Any, **given: Any) -> None:
     """Call a function as Repoint would, with a JSON payload from a file or standard input; show its answer."""
     try:
@@ -122,7 +122,7 @@ def functions_test(*, arn: str, payload: Any, **given: Any) -> None:
             await functions.close()
 
     try:
-        answer = run(given, invoke)
+        answer = ask(given, invoke)
     except FunctionError as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(answer, indent=2))

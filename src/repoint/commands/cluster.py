@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from repoint.db.cluster import SHARDS, ClusterError, distribute
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.call import Server
 
 
@@ -28,7 +28,7 @@ def distribute_command(*, shards: int, **given: Any) -> None:
         return list(distribute(server.db.dsn, shards=shards))
 
     try:
-        done: list[str] = run(given, tell)
+        done: list[str] = ask(given, tell)
     except ClusterError as error:
         raise click.ClickException(str(error)) from None
     for table in done:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, run, settings_options
 from repoint.resources import dkim
 from repoint.resources.call import Server
 
@@ -49,7 +49,7 @@ def dkim_create(*, domain: str, algorithm: str, selector: str | None, as_json: b
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def dkim_list(*, as_json: bool, **given: Any) -> None:
     """List all keys: domain, selector, algorithm, when made."""
-    found: list[dkim.DkimKey] = run(given, lambda server: dkim.list_keys(server.db))
+    found: list[dkim.DkimKey] = ask(given, lambda server: dkim.list_keys(server.db))
     if as_json:
         _show(found, as_json=True)
         return
@@ -63,7 +63,7 @@ def dkim_list(*, as_json: bool, **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def dkim_show(*, domain: str, as_json: bool, **given: Any) -> None:
     """Print a domain's DNS records again."""
-    found = run(given, lambda server: dkim.list_keys(server.db, _domain(domain)))
+    found = ask(given, lambda server: dkim.list_keys(server.db, _domain(domain)))
     if not found:
         raise click.ClickException(f"there is no DKIM key of {domain}")
     _show(found, as_json=as_json)
@@ -75,7 +75,7 @@ def dkim_show(*, domain: str, as_json: bool, **given: Any) -> None:
 @click.option("--selector", help="Only this key; without it, all of the domain's.")
 def dkim_delete(*, domain: str, selector: str | None, **given: Any) -> None:
     """Forget a domain's keys: its email is not signed with them any more."""
-    count = run(given, lambda server: dkim.delete_keys(server.db, _domain(domain), selector))
+    count = ask(given, lambda server: dkim.delete_keys(server.db, _domain(domain), selector))
     if not count:
         raise click.ClickException(f"there is no such DKIM key of {domain}")
     click.echo(f"{count} deleted")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from repoint.gateway.policy import PolicyError, parse_policy
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, run, settings_options
 from repoint.resources import keys
 from repoint.resources.call import Server
 
@@ -54,7 +54,7 @@ def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def keys_list(*, as_json: bool, **given: Any) -> None:
     """List access keys: id, name, when made, when last used."""
-    found: list[keys.StoredKey] = run(given, lambda server: keys.list_keys(server.db))
+    found: list[keys.StoredKey] = ask(given, lambda server: keys.list_keys(server.db))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(key) for key in found], default=str, indent=2))
         return
@@ -82,7 +82,7 @@ def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **
             old_expires_at=now + timedelta(hours=old_works_hours),
         )
 
-    new = run(given, rotate)
+    new = ask(given, rotate)
     if new is None:
         raise click.ClickException(f"there is no access key {access_key_id}")
     _show_new_key(new, as_json=as_json)
@@ -93,7 +93,7 @@ def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **
 @click.argument("access_key_id")
 def keys_revoke(*, access_key_id: str, **given: Any) -> None:
     """Delete an access key: requests signed with it are refused from now on."""
-    if not run(given, lambda server: keys.revoke_key(server.db, access_key_id)):
+    if not ask(given, lambda server: keys.revoke_key(server.db, access_key_id)):
         raise click.ClickException(f"there is no access key {access_key_id}")
     click.echo(f"{access_key_id} is revoked")
 

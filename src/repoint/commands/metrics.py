@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 
 import click
 
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
+from repoint.resources.apps import load_app
 from repoint.resources.call import Server
 from repoint.resources.kpis.active import ActiveDay, active_days
 from repoint.resources.kpis.conversions import PURCHASE, Conversions, Goal, conversions
@@ -20,6 +21,7 @@ from repoint.resources.kpis.rollup import rebuild
 from repoint.resources.kpis.scan import Range
 
 RANGE = timedelta(days=31)
+HOURS_MAX = 366 * 24
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
@@ -35,7 +37,7 @@ def metrics_group() -> None:
 @settings_options(INSTALLATION)
 def metrics_rebuild(**given: Any) -> None:
     """Forget the metrics and count the whole log again. Servers may go on meanwhile; KPIs are low until it is done."""
-    count = run(given, lambda server: rebuild(server.db))
+    count = ask(given, lambda server: rebuild(server.db))
     click.echo(f"counted {count} events")
 
 
@@ -47,8 +49,11 @@ class Asked:
     start: datetime | None
     end: datetime | None
 
-    def range(self, now: datetime) -> Range:
+    async def range(self, server: Server) -> Range:
         """What was left out, filled in."""
+        if await load_app(server.db, self.app_id) is None:
+            raise click.ClickException(f"there is no application {self.app_id}")
+        now = server.clock()
         end = self.end.replace(tzinfo=UTC) if self.end else now
         start = self.start.replace(tzinfo=UTC) if self.start else end - RANGE
         if start >= end:
@@ -58,7 +63,7 @@ class Asked:
 
 def _range_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def ask(*, app_id: str, start: datetime | None, end: datetime | None, **given: Any) -> None:
+    def command(*, app_id: str, start: datetime | None, end: datetime | None, **given: Any) -> None:
         function(asked=Asked(app_id, start, end), **given)
 
     for option in (
@@ -68,8 +73,8 @@ def _range_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--app", "app_id", required=True, help="The application's id."),
         settings_options(INSTALLATION),
     ):
-        ask = option(ask)
-    return ask
+        command = option(command)
+    return command
 
 
 def _event(text: str) -> tuple[str, dict[str, str]]:
@@ -107,8 +112,8 @@ def metrics_conversions(
     """
     goal = Goal(*_event(event), revenue)
 
-    async def ask(server: Server) -> list[Conversions]:
-        within = asked.range(server.clock())
+    async def read(server: Server) -> list[Conversions]:
+        within = await asked.range(server)
         window = timedelta(days=window_days)
         return await conversions(server.db, within, goal, window=window, by_treatment=by_treatment)
 
@@ -123,7 +128,7 @@ def metrics_conversions(
             "named": one.named,
             "revenue": {currency: str(amount) for currency, amount in sorted(one.revenue.items())},
         }
-        for one in run(given, ask)
+        for one in ask(given, read)
     ]
     _show(rows, as_json=as_json)
 
@@ -131,7 +136,7 @@ def metrics_conversions(
 @metrics_group.command("funnel")
 @_range_options
 @click.argument("steps", nargs=-1, required=True)
-@click.option("--within-hours", type=click.FloatRange(0), help="All steps within so long of the first.")
+@click.option("--within-hours", type=click.FloatRange(0, HOURS_MAX), help="All steps within so long of the first.")
 def metrics_funnel(
     *,
     asked: Asked,
@@ -140,24 +145,24 @@ def metrics_funnel(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""How many people do one thing after another.
+    """How many people do one thing after another.
 
     A step is TYPE, or TYPE?attribute=value&…
 
     \b
     Example: repoint metrics funnel --app APP _session.start cart.add '_monetization.purchase?_product_id=A7'
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     wanted = [Step(*_event(step)) for step in steps]
     window = timedelta(hours=within_hours) if within_hours is not None else None
 
-    async def ask(server: Server) -> list[int]:
-        within = asked.range(server.clock())
+    async def read(server: Server) -> list[int]:
+        within = await asked.range(server)
         try:
             return await funnel(server.db, within, wanted, window=window)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
-    counts: list[int] = run(given, ask)
+    counts: list[int] = ask(given, read)
     rows = [
         {
             "step": step,
@@ -176,15 +181,16 @@ def metrics_funnel(
 def metrics_users(*, asked: Asked, endpoints: bool, as_json: bool, **given: Any) -> None:
     """Active, new and returning users, by day in UTC."""
 
-    async def ask(server: Server) -> list[ActiveDay]:
-        now = server.clock()
-        within = asked.range(now)
+    async def read(server: Server) -> list[ActiveDay]:
+        within = await asked.range(server)
         last: date = (within.end - timedelta(microseconds=1)).date()
-        return await active_days(server.db, asked.app_id, within.start.date(), last, now.date(), users=not endpoints)
+        return await active_days(
+            server.db, asked.app_id, within.start.date(), last, server.clock().date(), users=not endpoints
+        )
 
     rows = [
         {**dataclasses.asdict(one), "day": str(one.day), "sticky": one.sticky, "retention": one.retention}
-        for one in run(given, ask)
+        for one in ask(given, read)
     ]
     _show(rows, as_json=as_json)
 

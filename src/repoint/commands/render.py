@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from repoint.delivery.render import RenderingError, Templates, render_parts, variables_of
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.call import Server
 from repoint.resources.endpoints import store as endpoints
 from repoint.resources.messages.content import Content, body_part, resolve
@@ -79,7 +79,7 @@ def render_command(*, part: str | None, shape: str, **given: Any) -> None:
     wanted = Wanted(**{name: given.pop(name) for name in Wanted.__slots__})
     _check(wanted)
     try:
-        parts = _render_file(wanted) if _needs_no_server(wanted) else run(given, lambda server: _render(wanted, server))
+        parts = _render_file(wanted) if _needs_no_server(wanted) else ask(given, lambda server: _render(wanted, server))
     except (RenderingError, BadRequestException) as error:
         raise click.ClickException(str(error)) from None
     _show(parts, part, shape)

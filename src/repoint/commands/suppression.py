@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from repoint.clock import iso8601
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, run, settings_options
 from repoint.resources import suppression
 from repoint.resources.call import Server
 from repoint.resources.messages.recipients import normal_address
@@ -94,7 +94,7 @@ def suppression_list(  # noqa: PLR0913 - a filter has that many flags
     async def read(server: Server) -> list[Suppressed]:
         return await suppression.list_page(server.db, wanted, after=after, limit=page_size + 1)
 
-    found: list[Suppressed] = run(given, read)
+    found: list[Suppressed] = ask(given, read)
     page = found[:page_size]
     next_token = (
         token_of([page[-1].region, page[-1].channel_type, page[-1].address], "suppression")
@@ -168,7 +168,7 @@ async def _add(server: Server, entries: list[Suppressed]) -> None:
 @click.argument("address")
 def suppression_remove(*, region: str, channel: str, address: str, **given: Any) -> None:
     """Take an address off the list: it is sent to again."""
-    if not run(given, lambda server: suppression.remove(server.db, region, channel, address)):
+    if not ask(given, lambda server: suppression.remove(server.db, region, channel, address)):
         raise click.ClickException(f"{address} is not on the list of {region}")
     click.echo(f"{address} is off the list")
 
@@ -183,7 +183,7 @@ def suppression_remove(*, region: str, channel: str, address: str, **given: Any)
 def suppression_clear(*, region: str, channel: str, reason: str | None, since: datetime | None, **given: Any) -> None:
     """Take all addresses off the list, or all that fit."""
     wanted = Filter(region, channel, reason or "", since)
-    click.echo(f"{run(given, lambda server: suppression.clear(server.db, wanted))} taken off")
+    click.echo(f"{ask(given, lambda server: suppression.clear(server.db, wanted))} taken off")
 
 
 @suppression_group.command("import")
@@ -195,12 +195,12 @@ def suppression_clear(*, region: str, channel: str, reason: str | None, since: d
 )
 @click.argument("file", type=click.File("r"))
 def suppression_import(*, region: str, channel: str, reason: str, file: Any, **given: Any) -> None:
-    r"""Put a file's addresses on the list: all of them, or, when a line is wrong, none.
+    """Put a file's addresses on the list: all of them, or, when a line is wrong, none.
 
     \b
     Each line is an address, or `address,reason`; a first line of column names and empty lines are left out. The export
     of another system's list (Amazon SES, SendGrid, …) needs little more than `cut` to become one.
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     entries = []
     for number, row in enumerate(csv.reader(file), 1):
         fields = [field.strip() for field in row]

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from repoint.options import INSTALLATION, run, settings_options
+from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.apps import load_app
 from repoint.resources.call import Server
 from repoint.resources.tracking import Field, Tracking, TrackingError, change_tracking, load_tracking
@@ -48,7 +48,7 @@ def tracking_show(*, app: str, **given: Any) -> None:
         await server.db.settle()
         return await load_tracking(server.db, app) if await load_app(server.db, app) else None
 
-    found: Tracking | None = run(given, read)
+    found: Tracking | None = ask(given, read)
     if found is None:
         raise click.ClickException(f"there is no application {app}")
     _show(found)
@@ -68,12 +68,12 @@ def preferences_group() -> None:
 )
 @click.option("--file", type=click.File("rb"), help="A TOML file with a title and [[fields]] of every kind.")
 def preferences_set(*, app: str, title: str | None, fields: tuple[str, ...], file: Any, **given: Any) -> None:
-    r"""Say what the page shows; the fields given replace those there were.
+    """Say what the page shows; the fields given replace those there were.
 
     \b
     Example: repoint preferences set --app APP --title "What may we send you?" \
                --field "EmailPreference_DailyDeals=Daily deals" --field "EmailPreference_News=Our newsletter"
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     changes: dict[str, Any] = _read(file) if file else {}
     if title is not None:
         changes["title"] = title
@@ -113,7 +113,7 @@ def _change(given: dict[str, Any], app: str, changes: dict[str, Any]) -> Trackin
         return await change_tracking(server.db, app, changes, server.clock())
 
     try:
-        changed: Tracking = run(given, change)
+        changed: Tracking = ask(given, change)
     except TrackingError as error:
         raise click.ClickException(str(error)) from None
     return changed

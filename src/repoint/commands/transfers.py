@@ -15,7 +15,7 @@ import click
 from repoint.bindings.storage import Place, Storage, StorageError, StorageUrlError, parse_url
 from repoint.main import Installation
 from repoint.main.workers import build_storage, run_jobs
-from repoint.options import INSTALLATION, settings_of, settings_options
+from repoint.options import INSTALLATION, settings_of_existing, settings_options
 from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns.copies import why_not
@@ -48,7 +48,14 @@ class Opened:
 @click.option("--format", "file_format", type=click.Choice(["CSV", "JSON"]), help="Where the files' names do not say.")
 @click.option("--watch", metavar="URL", help="Go on: import every file that appears under this s3:// prefix.")
 @click.option("--campaign", "campaign_id", help="With --watch: send a copy of this campaign to each file's endpoints.")
-@click.option("--every", "every_seconds", type=click.FloatRange(0.1), default=5.0, show_default=True)
+@click.option(
+    "--every",
+    "every_seconds",
+    type=click.FloatRange(0.1, 86_400),
+    default=5.0,
+    show_default=True,
+    help="With --watch: look for new files every so many seconds.",
+)
 def import_command(
     *,
     files: tuple[str, ...],
@@ -59,7 +66,7 @@ def import_command(
     every_seconds: float,
     **given: Any,
 ) -> None:
-    r"""Import endpoints from files, CSV or JSON lines, plain or gzip.
+    """Import endpoints from files, CSV or JSON lines, plain or gzip.
 
     FILES are on this machine, or s3:// URLs. Works beside a running server as well as without one; what is begun goes
     on with the server's workers should this command be stopped.
@@ -67,7 +74,7 @@ def import_command(
     \b
     repoint import people.csv --app 0123456789abcdef0123456789abcdef --segment People
     repoint import --watch s3://incoming/people/ --app 0123456789abcdef0123456789abcdef
-    """
+    """  # noqa: D301 - \b is where click keeps the lines
     campaign_id: str | None = given.pop("campaign_id")
     if bool(files) == bool(watch):
         raise click.UsageError("name FILES, or a prefix with --watch")
@@ -128,7 +135,7 @@ def _definition(account_id: str, segment: str | None) -> dict[str, Any]:
 
 def _run(given: dict[str, Any], app_id: str, act: Callable[[Opened], Awaitable[bool]]) -> bool:
     """Open the installation for one action."""
-    installation = Installation.open(settings_of(given))
+    installation = Installation.open(settings_of_existing(given))
 
     async def opened() -> bool:
         async with installation.server() as server, _working(installation, server):

@@ -71,11 +71,6 @@ class EmbeddedPostgres:
         self._use: IO[str] | None = None
         self._server: Any = None
 
-    @property
-    def is_initialised(self) -> bool:
-        """Whether there is a database in the data directory yet."""
-        return (self.folder / "PG_VERSION").exists()
-
     def start(self) -> str:
         """Make the database if there is none, start the server if it does not run; returns its DSN."""
         self.folder.mkdir(parents=True, exist_ok=True)

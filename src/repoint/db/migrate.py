@@ -11,6 +11,7 @@ import psycopg
 
 FOLDER = Path(__file__).parent.parent / "migrations"
 LOCK = 0x7265706F696E74
+POSTGRES_MIN = 16
 
 
 class MigrationError(Exception):
@@ -36,9 +37,12 @@ async def migrate(dsn: str, migrations: Sequence[Migration]) -> list[str]:
     """Bring the database up to date; returns the names of what was run.
 
     Raises:
-        MigrationError: when the database was migrated by a newer program, or cannot hold all text.
+        MigrationError: when the database was migrated by a newer program, or is too old, or cannot hold all text.
     """
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        version = connection.info.server_version // 10_000
+        if version < POSTGRES_MIN:
+            raise MigrationError(f"the database is of PostgreSQL {version}; it has to be {POSTGRES_MIN} or newer")
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             remedy = "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"

@@ -1,6 +1,7 @@
 """Limits on requests per second, as token buckets: rate and burst are the same number (AWS's quotas page)."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,26 @@ class RateDecision:
     remaining: int
     retry_after_seconds: float
     reset_seconds: float
+
+
+def parse_limits(entries: Iterable[str], operations: Container[str]) -> dict[str, float]:
+    """Limits per second by operation, as an operator writes them: `SendMessages=500`, or `*=500` for what has no other.
+
+    Raises:
+        ValueError: for an entry that names no operation, or no number above 0.
+    """
+    limits = {}
+    for entry in entries:
+        name, _, text = entry.partition("=")
+        try:
+            limits[name] = float(text)
+        except ValueError:
+            limits[name] = 0
+        if not 0 < limits[name] < math.inf or (name != DEFAULT_OPERATION and name not in operations):
+            raise ValueError(
+                f"must be an operation's name, = and a number above 0, such as SendMessages=500: {entry!r}"
+            )
+    return limits
 
 
 class RateLimiter:

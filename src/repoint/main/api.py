@@ -18,7 +18,7 @@ from repoint.delivery.receipts import build_receipts
 from repoint.gateway.bodies import BodyReader
 from repoint.gateway.http import AccessKey, Caller, Gateway, Unavailable
 from repoint.gateway.policy import parse_policy
-from repoint.gateway.rates import AWS_QUOTAS, RateLimiter
+from repoint.gateway.rates import AWS_QUOTAS, RateLimiter, parse_limits
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SigningKeyCache
 from repoint.inbox import pages
@@ -161,9 +161,7 @@ async def _load_key(db: Database, key: tuple[Seal, str]) -> AccessKey | None:
 def build_rates(settings: Settings) -> RateLimiter | None:
     """The configured limits; each process has its share of them."""
     limits = dict(AWS_QUOTAS) if settings.rate_limits == "aws" else {}
-    for entry in settings.rate_limit:
-        name, _, number = entry.partition("=")
-        limits[name] = float(number)
+    limits |= parse_limits(settings.rate_limit, operations.OPERATIONS)
     if not limits:
         return None
     return RateLimiter(limits, monotonic=asyncio.get_running_loop().time, share=1 / settings.api_processes)

@@ -3,21 +3,28 @@
 import asyncio
 import contextlib
 import logging
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+
+import psycopg
 
 from repoint.clock import system_clock
 from repoint.config import Settings
 from repoint.db import Database
 from repoint.db.embedded import EmbeddedPostgres
-from repoint.db.migrate import load_migrations, migrate
+from repoint.db.migrate import MigrationError, load_migrations, migrate
 from repoint.resources.call import Server
 from repoint.resources.events.restored import settle_restored
 from repoint.resources.kpis.rollup import begin_again
-from repoint.sealing import Seal
+from repoint.sealing import Seal, SealError
 from repoint.work import queue
 
 logger = logging.getLogger(__name__)
+
+
+class CannotOpenError(Exception):
+    """The installation cannot be opened; says why, in a sentence."""
 
 
 @dataclass(slots=True)
@@ -29,9 +36,26 @@ class Installation:
     seal: Seal
     embedded: EmbeddedPostgres | None
 
+    @staticmethod
+    def exists(settings: Settings) -> bool:
+        """Whether there is one to open, or a database elsewhere: opening it will make none in the data directory."""
+        return bool(settings.database_url) or (settings.data_dir / "postgres").is_dir()
+
     @classmethod
     def open(cls, settings: Settings) -> "Installation":
-        """Find or start the database, and bring its schema up to date."""
+        """Find or start the database, and bring its schema up to date.
+
+        Raises:
+            CannotOpenError: when its folder, its key or its database is not to be had.
+        """
+        try:
+            return cls._open(settings)
+        except (psycopg.Error, MigrationError, SealError, subprocess.SubprocessError, RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise CannotOpenError(f"the installation cannot be opened: {reason}") from error
+
+    @classmethod
+    def _open(cls, settings: Settings) -> "Installation":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         seal = Seal.from_settings(settings.secret_key, settings.data_dir)
         embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir.resolve())

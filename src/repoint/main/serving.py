@@ -3,12 +3,13 @@
 import contextlib
 import socket
 import sys
-from typing import Any
+from collections.abc import Iterator
 
 import uvloop
 
 from repoint.config import Settings, reachable
 from repoint.main.api import api_process
+from repoint.main.checking import check
 from repoint.main.installation import Installation
 from repoint.main.workers import bounce_process, worker_process
 from repoint.metrics import prepare_metrics
@@ -20,8 +21,10 @@ def serve(settings: Settings) -> int:
     """`repoint serve`: the API and the workers, until told to stop; returns the exit status.
 
     Raises:
+        SettingError: when it cannot do what it is set to, and
         PortError: when it cannot listen where it is to; nothing has been opened or made then.
     """
+    check(settings)
     with reserve_port(settings.host, settings.port) as port:
         installation = Installation.open(settings)
         try:
@@ -53,7 +56,12 @@ def _supervise(installation: Installation, port: int) -> int:
 
 
 def work(settings: Settings) -> int:
-    """`repoint work`: one worker in this process, for a server elsewhere on the same database."""
+    """`repoint work`: one worker in this process, for a server elsewhere on the same database.
+
+    Raises:
+        SettingError: when it cannot do what it is set to.
+    """
+    check(settings)
     installation = Installation.open(settings)
     try:
         prepare_metrics(settings.data_dir / "metrics", is_shared=True)
@@ -82,7 +90,7 @@ class PortError(Exception):
 
 
 @contextlib.contextmanager
-def reserve_port(host: str, port: int) -> Any:
+def reserve_port(host: str, port: int) -> Iterator[int]:
     """The port, held by this process so that API processes can come and go on it; 0 becomes a free one.
 
     Raises:

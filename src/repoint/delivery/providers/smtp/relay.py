@@ -4,13 +4,15 @@ smtp[s]://user:password@host:port?connections_max=8&starttls=required
 """
 
 import functools
+import math
 import ssl
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 STARTTLS_CHOICES = ("optional", "required", "never")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TRUTHS = {"true": True, "false": False}
+NO_PACE = ("messages_per_second_max", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,13 @@ class RelaySettings:
         Raises:
             ValueError: naming what is wrong, never the password.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError("an SMTP relay is smtp://host:port or smtps://host:port, with user:password@ before host")
+        parts, port = _split(url)
         is_tls = parts.scheme == "smtps"
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         given = {name: _option(name, text) for name, text in options.items()}
         return cls(
-            host=parts.hostname,
-            port=parts.port or (465 if is_tls else 587 if parts.username else 25),
+            host=parts.hostname or "",
+            port=port or (465 if is_tls else 587 if parts.username else 25),
             is_tls=is_tls,
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
@@ -80,6 +80,18 @@ def _ssl_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
     return context
 
 
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The parts of a relay's URL, and its port."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may show a piece of the password
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ValueError("an SMTP relay is smtp://host:port or smtps://host:port, with user:password@ before host")
+    return parts, port
+
+
 def _option(name: str, text: str) -> object:
     kind = OPTIONS.get(name)
     if kind is None:
@@ -87,9 +99,13 @@ def _option(name: str, text: str) -> object:
     if name == "starttls" and text not in STARTTLS_CHOICES:
         raise ValueError(f"starttls must be one of {', '.join(STARTTLS_CHOICES)}")
     try:
-        return TRUTHS[text.lower()] if kind is bool else kind(text)
+        value = TRUTHS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
-        raise ValueError(f"the SMTP relay's option {name} cannot be {text!r}") from None
+        value = None
+    is_fine = value is not None and (kind not in (int, float) or 0 < value < math.inf or (name, value) == NO_PACE)
+    if not is_fine:
+        raise ValueError(f"the SMTP relay's option {name} cannot be {text!r}")
+    return value
 
 
 OPTIONS: dict[str, type] = {
