@@ -202,12 +202,32 @@ def test_what_sdks_of_other_languages_send_is_taken(server, app_id, logged):
     ("item", "endpoint_message", "event_message"),
     [
         (7, "must be an object", None),
+        (None, "must be an object", None),
+        ({"Endpoint": {}, "Events": {"x": event(), "\ud800": event()}}, "Events.\\ud800: must be", "The endpoint was"),
         ({"Events": {}}, "Endpoint: is required", None),
+        ({"Endpoint": {}, "Events": []}, "Events: must be an object", None),
+        ({"Endpoint": None, "Events": {"x": event()}}, "Endpoint: is required", "The endpoint was refused"),
+        (
+            {"Endpoint": {"Address": "a\ud800"}, "Events": {"x": event()}},
+            "Endpoint.Address",
+            "The endpoint was refused",
+        ),
         ({"Endpoint": {"OptOut": "maybe"}, "Events": {"x": event()}}, "Endpoint.OptOut", "The endpoint was refused"),
         ({"Endpoint": {}, "Events": {"x": {"Timestamp": NOW}}}, "Accepted", "EventType: is required"),
         ({"Endpoint": {}, "Events": {"x": event(Attributes={"a": 7})}}, "Accepted", "Attributes.a: must be a string"),
         ({"Endpoint": {}, "Events": {"x": event(Timestamp=[7])}}, "Accepted", "Timestamp: must be a string"),
         ({"Endpoint": {}, "Events": {"x": []}}, "Accepted", "must be an object"),
+        ({"Endpoint": {}, "Events": {"x": None}}, "Accepted", "must be an object"),
+        (
+            {"Endpoint": {}, "Events": {"x": event(Attributes={"a": "\udc00"})}},
+            "Accepted",
+            "Attributes.a: must be well-",
+        ),
+        (
+            {"Endpoint": {}, "Events": {"x": event(Attributes={"\udc00": "a"})}},
+            "Accepted",
+            "Attributes.\\udc00: must be well-",
+        ),
     ],
 )
 def test_a_malformed_item_spares_its_neighbours(server, app_id, item, endpoint_message, event_message):

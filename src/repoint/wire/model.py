@@ -4,6 +4,7 @@ Built from `service.json` (generated). Every input of this API is path and query
 every output is one JSON body or none (AWS's REST-JSON protocol).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from repoint.wire.bounds import BODY_BYTES_MAX, MEMBERS_MAX, NESTING_MAX
 from repoint.wire.exceptions import BadRequestException, PayloadTooLargeException
 from repoint.wire.validate import ShapeError, Validator, Validators
 
+SURROGATE = b"\\ud"
 MODEL_FILE = Path(__file__).with_name("service.json")
 
 
@@ -164,8 +166,8 @@ def _read_body(body: bytes, member: str) -> Any:
     if not body:
         raise BadRequestException(f"{member}: is required: the request has no body")
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = _decoded(body)
+    except (msgspec.DecodeError, ValueError) as error:
         raise BadRequestException(f"The body is not well-formed JSON: {error}") from None
     except RecursionError:
         raise BadRequestException("The body is nested too deeply") from None
@@ -174,6 +176,20 @@ def _read_body(body: bytes, member: str) -> Any:
     if body.count(b"{") + body.count(b"[") > NESTING_MAX and _depth(value) > NESTING_MAX:
         raise BadRequestException(f"The body is nested deeper than {NESTING_MAX} levels")
     return value
+
+
+def _decoded(body: bytes) -> Any:
+    """The JSON value; half a surrogate pair is left to the check of its member: only the item it is in is refused."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        if SURROGATE not in body.lower():
+            raise
+        return json.loads(body.decode(), parse_constant=_no_constant)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
 
 
 def _depth(value: Any) -> int:

@@ -33,7 +33,7 @@ class ShapeError(Exception):
 
     def message(self) -> str:
         """One sentence naming the member and the rule it broke."""
-        path = "".join(self.path).lstrip(".")
+        path = "".join(self.path).lstrip(".").encode(errors="backslashreplace").decode()
         return f"{path}: {self.rule}" if path else self.rule
 
 
@@ -42,6 +42,7 @@ class Refused:
     """Stands where an item was that breaks a rule, in a request whose items are answered one by one."""
 
     message: str
+    given: Any
 
 
 def string(value: Any) -> str:
@@ -148,8 +149,11 @@ def list_of(item: Validator) -> Validator:
     return check
 
 
-def map_of(item: Validator, *, keeps_nulls: bool) -> Validator:
-    """Each value by its own shape. A null value is dropped, unless it is how a caller says "remove this name"."""
+def map_of(item: Validator, *, keeps_nulls: bool = False, checks_nulls: bool = False) -> Validator:
+    """Each value by its own shape.
+
+    A null value is dropped, unless it is how a caller says "remove this name", or each item is answered for itself.
+    """
 
     def check(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
@@ -157,7 +161,7 @@ def map_of(item: Validator, *, keeps_nulls: bool) -> Validator:
         checked = {}
         for key, element in value.items():
             try:
-                if element is not None:
+                if element is not None or checks_nulls:
                     checked[string(key)] = item(element)
                 elif keeps_nulls:
                     checked[string(key)] = None
@@ -249,7 +253,7 @@ def forgiving(check: Validator) -> Validator:
         try:
             return check(value)
         except ShapeError as error:
-            return Refused(error.message())
+            return Refused(error.message(), value)
 
     return checked
 
@@ -280,7 +284,8 @@ class Validators:
         if kind == "list":
             return list_of(self.shape(shape["member"]["shape"]))
         if kind == "map":
-            return map_of(self.shape(shape["value"]["shape"]), keeps_nulls=False)
+            item = shape["value"]["shape"]
+            return map_of(self.shape(item), checks_nulls=item in FORGIVEN)
         return enumeration(shape["enum"]) if "enum" in shape else SCALARS[kind]
 
     def structure(self, name: str, shape: dict[str, Any]) -> Validator:

@@ -1,6 +1,6 @@
 """PutEvents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from repoint.resources.apps import require_app
@@ -55,6 +55,7 @@ def _check_counts(batch: Mapping[str, Any]) -> None:
 async def _checked_item(call: Call, app_id: str, endpoint_id: str, given: Any, answer: Answer) -> Item | None:
     """What is to be written of one endpoint's part; the answer has what is refused already."""
     if isinstance(given, Refused):
+        answer["EventsItemResponse"] = dict.fromkeys(_event_ids(given.given), ACCEPTED)
         _refuse_endpoint(answer, given.message)
         return None
     events = []
@@ -73,6 +74,13 @@ async def _checked_item(call: Call, app_id: str, endpoint_id: str, given: Any, a
         _refuse_endpoint(answer, error.message)
         return None
     return Item(update, events)
+
+
+def _event_ids(given: Any) -> Iterable[str]:
+    """The events' names in a part that breaks the model's rules: it may have none, or some no answer could hold."""
+    events = given.get("Events") if isinstance(given, dict) else None
+    names = events if isinstance(events, dict) else ()
+    return (name for name in names if name.encode(errors="ignore").decode() == name)
 
 
 async def _checked_event(call: Call, app_id: str, endpoint_id: str, given: Any) -> Event:
