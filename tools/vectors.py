@@ -103,12 +103,29 @@ def paths() -> Iterator[Question]:
     yield from (ask(template, scopes) for template in ASKED["path_templates"])
 
 
+def nests() -> Iterator[Question]:
+    """Names inside blocks inside blocks."""
+    context = ASKED["nests"]
+    for block, name in product(ASKED["nest_blocks"], ASKED["nest_names"]):
+        yield ask(block.replace("NAME", f"{{{{{name}}}}}"), context)
+    yield from (ask(template, context) for template in ASKED["nest_templates"])
+
+
 def syntax() -> Iterator[Question]:
     """White space, escapes, comments, raw blocks, partials, and what is not a template."""
     yield from (ask(template, ASKED["scopes"]) for template in ASKED["syntax_templates"])
 
 
-AREAS: tuple[Callable[[], Iterator[Question]], ...] = (strings, conditions, dates, patterns, sections, paths, syntax)
+AREAS: tuple[Callable[[], Iterator[Question]], ...] = (
+    strings,
+    conditions,
+    dates,
+    patterns,
+    sections,
+    paths,
+    nests,
+    syntax,
+)
 
 
 def answers(questions: list[Question]) -> list[dict[str, str]]:

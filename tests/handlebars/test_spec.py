@@ -3,7 +3,7 @@
                                   pass   do not apply
     mustache comments               12              0
     mustache delimiters              0             14
-    mustache interpolation          36              6
+    mustache interpolation          37              5
     mustache inverted               22              0
     mustache partials                7              5
     mustache sections               33              1
@@ -13,7 +13,7 @@
     handlebars data                  1              1
     handlebars helpers               2              0
     handlebars partials             25             23
-    handlebars regressions          17              8
+    handlebars regressions          16              9
     handlebars whitespace-control   34              2
 
 Why some do not apply stands in not_applicable.json. Left out altogether are Mustache's optional modules (lambdas,

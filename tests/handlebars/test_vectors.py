@@ -1,8 +1,8 @@
 """What handlebars.java makes of thousands of templates (`make vectors` asks it), and what Repoint does.
 
-vectors              7 885
-the same             7 614
-different on purpose   271, in differences.json, each with its reason
+vectors              9 486
+the same             9 190
+different on purpose   296, in differences.json, each with its reason
 """
 
 import json
@@ -79,4 +79,4 @@ def test_a_difference_is_listed_only_where_there_is_one():
     ]
 
     assert same == []
-    assert len(DIFFERENT) == 271
+    assert len(DIFFERENT) == 296

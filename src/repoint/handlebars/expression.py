@@ -1,6 +1,7 @@
 """What is between a mustache's braces: paths, literals, sub-expressions, arguments."""
 
 import re
+from dataclasses import replace
 from typing import Protocol
 
 from repoint.handlebars.errors import TemplateError
@@ -147,14 +148,14 @@ class Expression:
         """Names joined by dots or slashes."""
         is_data = self.text[self.at : self.at + 1] == "@"
         self.at += is_data
-        up, is_scoped = 0, False
+        up, start = 0, ""
         while PARENT.match(self.text, self.at):
-            up, is_scoped = up + 1, True
+            up += 1
             self.at += 3 if self.text[self.at + 2 : self.at + 3] == "/" else 2
         if self.text.startswith("./", self.at):
             self.at += 2
-            is_scoped = True
-        if self.text[self.at : self.at + 1] == "@" and is_scoped:  # ../@index is @../index
+            start = "."
+        if self.text[self.at : self.at + 1] == "@" and (up or start):  # ../@index is @../index
             self.at += 1
             is_data = True
         parts: list[str] = []
@@ -166,7 +167,7 @@ class Expression:
                 break
             while self.text[self.at : self.at + 1] in (".", "/"):
                 self.at += 1
-        return self.finish_path(parts, up, is_data=is_data, is_scoped=is_scoped)
+        return self.finish_path(Path(tuple(parts), up, is_data, start))
 
     def part(self) -> str | None:
         """One name, or one in brackets."""
@@ -183,22 +184,22 @@ class Expression:
         self.at = match.end()
         return match[0]
 
-    def finish_path(self, parts: list[str], up: int, *, is_data: bool, is_scoped: bool) -> Path | Literal:
+    def finish_path(self, path: Path) -> Path | Literal:
         """Words that mean something of their own, or the path."""
+        parts = path.parts
         if not parts:
-            if HERE.match(self.text, self.at) and not is_data:
+            if HERE.match(self.text, self.at) and not path.is_data:
                 self.at += 1
-                return Path((), up, is_scoped=True)
-            if up:
-                return Path((), up, is_scoped=True)
+                return replace(path, start=".")
+            if path.up:
+                return replace(path, up=path.up - 1, start="..")
             raise self.fail("a name is expected")
-        if not (is_data or is_scoped):
+        if not (path.is_data or path.is_scoped):
             if len(parts) == 1 and parts[0] in WORDS:
                 return Literal(WORDS[parts[0]])
-            if parts == ["as"]:
+            if parts == ("as",):
                 raise self.fail("the names after `as` stand between bars")
             if parts[0][0] in "-0123456789":
                 raise self.fail(f"{parts[0]!r} is neither a name nor a number")
-        if parts[0] == "this" and not is_data:
-            is_scoped = True
-        return Path(tuple(part for part in parts if part != "this"), up, is_data, is_scoped)
+        start = "this" if parts[0] == "this" and not path.is_data else path.start
+        return replace(path, parts=tuple(part for part in parts if part != "this"), start=start)

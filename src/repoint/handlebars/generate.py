@@ -15,16 +15,18 @@ The function makes one list in which literal text and values take turns, and giv
 What a template's author wrote gets into the source only through `ascii()`, as the literal of a string or number.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from repoint.handlebars.errors import TemplateError
 from repoint.handlebars.helpers import BLOCK_CONDITIONS, HELPERS
 from repoint.handlebars.limits import Limits
 from repoint.handlebars.nodes import Argument, Block, Call, Inline, Literal, Node, Output, Partial, Path, Text
-from repoint.handlebars.paths import Paths, Scope, named_values
+from repoint.handlebars.paths import Paths
+from repoint.handlebars.scopes import Kind, Loop, Scope
 
 HELPER_COST = 10
 WITHOUT_ARGUMENTS = ("now", "uuid")
+HERE = Path((), start="this")
 
 
 class Generator:
@@ -38,7 +40,7 @@ class Generator:
         self.pieces: list[str] = []
         self.literal: list[str] = []
         self.paths = Paths(self.line)
-        self.root = self.scope = Scope("c")
+        self.scope = Scope("c")
         self.inner = 0
         self.loops = 0
         self.cost = 0
@@ -68,7 +70,13 @@ class Generator:
         return "\n".join([*begin, *self.lines])
 
     def line(self, text: str) -> None:
-        """A statement."""
+        """A statement.
+
+        Raises:
+            TemplateError: there are too many.
+        """
+        if len(self.lines) > self.limits.statements_max:
+            raise TemplateError("the template's blocks and paths are too many for each other", 1, 1)
         self.lines.append(" " * self.level + text)
 
     # --- text and values, by turns
@@ -149,9 +157,10 @@ class Generator:
         self.flush()
         outer, blocks = self.scope, self.blocks
         names = {name: self.variable(argument) for name, argument in node.named.items()}
-        var = outer.var if node.context is None else self.variable(node.context)
-        if names or node.context is not None:
-            self.scope = Scope(var, outer, names=names, begins_data=False)
+        subject = HERE if node.context is None else node.context
+        var = self.variable(subject)
+        parent = outer.parent or outer if self.is_here(subject) else outer
+        self.scope = Scope(var, parent, Kind.PARTIAL, names, is_nullable=True)
         self.expanding.append(node.name)
         self.blocks = []
         self.sequence(inline.body)
@@ -195,7 +204,7 @@ class Generator:
             return self.helper(path.name, call)
         if has_arguments:
             raise TemplateError(f"there is no helper {path.name!r}", call.line, call.column)
-        return self.path(path if not self.repeats_with(path) else Path(path.parts, is_scoped=True))
+        return self.path(path if not self.repeats_with(path) else replace(path, start="this"))
 
     def repeats_with(self, path: Path) -> bool:
         """In `{{#with a}}{{a.b}}`, handlebars.java looks for a.b in a, and no further out."""
@@ -216,51 +225,60 @@ class Generator:
         if len(call.arguments) != 2:  # noqa: PLR2004 - what lookup takes
             raise TemplateError("lookup takes an object and a name", call.line, call.column)
         holder, key = (self.argument(argument) for argument in call.arguments)
-        return f"walk({holder}, (text_of({key}),))"
+        return f"lookup({holder}, {key}, {self.paths.models(self.scope)}{', True' if self.scope.shades else ''})"
 
     def path(self, path: Path) -> str:
         """A value by its path; what is missing is None."""
-        if path.is_data:
-            return self.paths.data(path, self.scope, self.root)
-        if path.is_scoped:
-            return self.paths.scoped(path, self.scope)
-        if not self.inner:
+        if not (self.inner or path.is_data or path.is_scoped):
             self.variables.add(path.name)
-        return self.paths.plain(path, self.scope)
+        return self.paths.get(path, self.scope, is_certain=True)
+
+    def is_here(self, argument: Argument) -> bool:
+        """Whether this is the value of the scope itself, which stepping into it leaves as it is."""
+        is_this = isinstance(argument, Path) and not (argument.up or argument.parts) and argument.start in ("this", ".")
+        return is_this and not self.scope.shades
 
     # --- blocks
 
     def block(self, node: Block) -> None:
+        """A section with its else, and what encloses their contents, for `repeats_with`."""
+        subject = ""
+        for about in node.call.arguments[:1]:
+            subject = about.name if isinstance(about, Path) and not (about.is_data or about.is_scoped) else "?"
+        self.blocks.append((node.call.path.name, subject))
+        self.links(node)
+        self.blocks.pop()
+
+    def links(self, node: Block) -> None:
         """A section with its else; a chain of `else if` is written flat, since Python nests only so deep."""
         self.flush()
         chain = [node]
         while len(chain[-1].otherwise) == 1 and is_chained(chain[-1].otherwise[0]):
             chain.append(chain[-1].otherwise[0])  # type: ignore[arg-type]  # is_chained says it is a Block
+        outer = self.scope
         if len(chain) == 1:
-            self.link(node)
+            self.scope = self.link(node)
             if node.otherwise:
                 self.line("else:")
-                self.blocks.append(("else", ""))
                 self.branch(node.otherwise)
-                self.blocks.pop()
+            self.scope = outer
             return
         self.nest(node.call)
         self.line("while True:")
         self.level += 1
         self.paths.enter()
         for link in chain:
-            self.link(link)
+            self.scope = self.link(link)
             self.lines.append(" " * (self.level + 1) + "break")
         self.inner += 1
-        self.blocks.append(("else", ""))
         self.sequence(chain[-1].otherwise)
-        self.blocks.pop()
         self.inner -= 1
         self.flush()
         self.line("break")
         self.paths.leave()
         self.level -= 1
         self.loops -= 1
+        self.scope = outer
 
     def nest(self, call: Call) -> None:
         """One more Python loop inside others."""
@@ -283,37 +301,37 @@ class Generator:
         self.inner -= 1
         self.level -= 1
 
-    def link(self, node: Block) -> None:
-        """`if …:` and the block's body."""
+    def link(self, node: Block) -> Scope:
+        """`if …:` and the block's body; returns the scope of its else."""
         path = node.call.path
         name = path.name if not (path.is_data or path.is_scoped) else ""
         self.inner += 1
         has_arguments = bool(node.call.arguments)
         if name in ("if", "unless", "each", "with"):
-            self.built_in(name, node)
+            outside = self.built_in(name, node)
         elif name in BLOCK_CONDITIONS and has_arguments:
             call = Call(path, node.call.arguments, {}, node.call.line, node.call.column)
-            self.condition(f"truth({self.helper(name, call)})", node, name)
+            outside = self.condition(f"truth({self.helper(name, call)})", node)
         elif name in HELPERS and has_arguments:
             raise TemplateError(f"{name} cannot be a block", node.call.line, node.call.column)
-        elif not node.body:
-            self.condition(f"truth({self.call(node.call)})", node, name)
+        elif node.is_inverted and not node.body:
+            outside = self.condition(f"truth({self.call(node.call)})", node)
         else:
-            self.loop(node, self.call(node.call), is_each=False)
+            outside = self.loop(node, self.call(node.call), is_each=False)
         self.inner -= 1
+        return outside
 
-    def built_in(self, name: str, node: Block) -> None:
+    def built_in(self, name: str, node: Block) -> Scope:
         """If, unless, each and with: what follows their argument is ignored, as handlebars.java does."""
         if not node.call.arguments:
             raise TemplateError(f"{name} takes one argument", node.call.line, node.call.column)
         value = self.argument(node.call.arguments[0])
         if name == "each":
-            self.loop(node, value, is_each=True)
-        elif name == "with":
-            self.step(node, value)
-        else:
-            test = self.test(value, node.call.named.get("includeZero"))
-            self.condition(test if name == "if" else f"not {test}", node, name)
+            return self.loop(node, value, is_each=True)
+        if name == "with":
+            return self.step(node, value)
+        test = self.test(value, node.call.named.get("includeZero"))
+        return self.condition(test if name == "if" else f"not {test}", node)
 
     def test(self, value: str, includes_zero: Argument | None) -> str:
         """Whether a value is true; most are strings."""
@@ -322,35 +340,34 @@ class Generator:
         assigned, var = self.paths.bound(value)
         return f"({var} if type({assigned}) is str else truth({var}))"
 
-    def condition(self, test: str, node: Block, name: str) -> None:
-        """One of two branches."""
+    def condition(self, test: str, node: Block) -> Scope:
+        """One of two branches, both in the scope that surrounds them."""
+        outer = self.scope
+        self.scope = outer.named(node.names, [outer.model()])
         self.line(f"if {test}:")
-        self.inside(name, node, node.body)
+        self.branch(node.body)
+        inner, self.scope = self.scope, outer
+        return inner
 
-    def inside(self, name: str, node: Block, nodes: list[Node]) -> None:
-        """A branch; what encloses it is known to `repeats_with`."""
-        arguments = node.call.arguments
-        subject = arguments[0].name if arguments and isinstance(arguments[0], Path) else ""
-        self.blocks.append((name, subject if arguments else ""))
-        self.branch(nodes)
-        self.blocks.pop()
-
-    def step(self, node: Block, value: str) -> None:
-        """`with`: into a value."""
+    def step(self, node: Block, value: str) -> Scope:
+        """`with`: into a value; its else, too."""
         var = self.paths.new("s")
         self.line(f"{var} = {value}")
-        outer = self.scope
-        self.scope = Scope(var, outer, names=named_values(node.names, var), begins_data=False)
-        self.condition(f"truth({var})", node, "with")
+        outer, stays = self.scope, self.is_here(node.call.arguments[0])
+        self.scope = (outer if stays else outer.child(var)).named(node.names, [var])
+        self.line(f"if truth({var}):")
+        self.branch(node.body)
         self.scope = outer
+        inside = outer if stays else outer.child(var, is_nullable=True, is_bare=True)
+        return inside.named(node.names, [var])
 
-    def loop(self, node: Block, value: str, *, is_each: bool) -> None:
+    def loop(self, node: Block, value: str, *, is_each: bool) -> Scope:
         """A body for each item; `{{#x}}` steps into what is no list."""
         self.nest(node.call)
         number = self.paths.number()
         subject, found, index, item = (f"{letter}{number}" for letter in "xyis")
         self.line(f"{subject} = {value}")
-        other = f"items({subject})" if is_each else f"section({subject}, {self.scope.var})"
+        other = f"items({subject})" if is_each else f"section({subject}, {self.scope.model()})"
         self.line(f"{found} = {subject} if type({subject}) is list else {other}")
         base = "0"
         if is_each and "base" in node.call.named:
@@ -365,16 +382,19 @@ class Generator:
         self.line("")
         self.line(f"for {index}, {item} in enumerate({found}, {base}):")
         outer, cost = self.scope, self.cost
-        self.scope = Scope(item, outer, begins_data=True, is_list_only=not is_each)
-        self.scope.loop(number, base, keys.use)
-        self.scope.names = named_values(node.names, item, keys.use if len(node.names) > 1 else None, index, base)
-        self.inside("each" if is_each else "", node, node.body)
+        inside = outer.child(item, is_nullable=True, loop=Loop(number, base, keys.use, not is_each))
+        key = [f"{keys.use()}[{index} - {base}]"] if len(node.names) > 1 else []
+        self.scope = inside.named(node.names, [item, *key])
+        self.branch(node.body)
         self.scope = outer
         indent = " " * self.level
         self.lines[place] = f"{indent}n += len({found}) * {self.cost - cost + 1}"
         self.lines[place + 2] = indent + (f"{keys.var} = keys({subject}, {base})" if keys.is_used else "pass")
         self.level -= 1
         self.loops -= 1
+        if is_each or node.is_inverted:
+            return outer.named(node.names, [outer.model()])
+        return Scope(subject, outer, Kind.ELSE)
 
 
 @dataclass(slots=True)

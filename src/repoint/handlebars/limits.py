@@ -16,6 +16,7 @@ class Limits:
     loop_depth_max: int = 15  # of loops and else-if chains in one another; Python nests no more than 20
     expression_depth_max: int = 20  # of sub-expressions in sub-expressions
     nodes_max: int = 20_000
+    statements_max: int = 30_000
     operations_max: int = 500_000
     output_characters_max: int = 10_000_000
 

@@ -17,7 +17,12 @@ class Path:
     parts: tuple[str, ...]
     up: int = 0
     is_data: bool = False
-    is_scoped: bool = False  # begins with this or ../: not looked for further out
+    start: str = ""  # after its ../: this, . or ..
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it says where it is looked for."""
+        return bool(self.up or self.start)
 
     @property
     def name(self) -> str:
@@ -63,6 +68,7 @@ class Block:
     otherwise: list["Node"] = field(default_factory=list)
     names: tuple[str, ...] = ()
     is_chained: bool = False
+    is_inverted: bool = False
 
 
 @dataclass(slots=True)

@@ -262,7 +262,7 @@ class Parser:
             last.body, end = self.sequence()
         self.check_closed(call.path, tag, end)
         if tag.mark == "^":
-            block.body, block.otherwise = block.otherwise, block.body
+            block.body, block.otherwise, block.is_inverted = block.otherwise, block.body, True
         return block
 
     def check_closed(self, path: Path, tag: Tag, end: Tag | None) -> None:

@@ -1,58 +1,15 @@
 """Paths to Python expressions: what they share is looked up once."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from repoint.handlebars.nodes import Path
+from repoint.handlebars.scopes import Kind, Scope
 
 INLINE_SCOPES_MAX = 3
 VARIABLE = re.compile(r"[a-z]\d+")
 ASSIGNMENT = re.compile(r"\(((v\d+) := d?[cd]?\d*\.get\([^()]*\))\)")
-
-
-@dataclass(eq=False, slots=True)
-class Scope:
-    """Where names are looked up: the variable that has the value, what surrounds it, the @-data of its loop."""
-
-    var: str
-    parent: "Scope | None" = None
-    names: dict[str, str] = field(default_factory=dict)
-    begins_data: bool = False
-    is_list_only: bool = False  # a section that loops only if its value is a list
-    number: int = 0
-    base: str = "0"
-    keys: Callable[[], str] | None = None
-
-    def loop(self, number: int, base: str, keys: Callable[[], str]) -> None:
-        """This is the inside of a loop, whose variables have this number."""
-        self.number, self.base, self.keys = number, base, keys
-
-    def data(self, name: str) -> str | None:
-        """`@index` and its like, as an expression; None for what does not exist."""
-        index, subject, found = (f"{letter}{self.number}" for letter in "ixy")
-        place = index if self.base == "0" else f"({index} - {self.base})"
-        if name == "key":
-            assert self.keys is not None
-            return f"{self.keys()}[{place}]"
-        return {
-            "index": index,
-            "index_1": f"({index} + 1 if type({subject}) is not dict else None)",
-            "first": f"('first' if {place} == 0 else '')",
-            "last": f"('last' if {place} + 1 == len({found}) else '')",
-            "odd": f"('odd' if {index} % 2 and type({subject}) is not dict else '')",
-            "even": f"('' if {index} % 2 or type({subject}) is dict else 'even')",
-        }.get(name)
-
-
-def named_values(
-    names: tuple[str, ...], item: str, keys: Callable[[], str] | None = None, index: str = "", base: str = "0"
-) -> dict[str, str]:
-    """A block's parameters: the item, then its key."""
-    found = dict(zip(names, (item,), strict=False))
-    if keys is not None:
-        found[names[1]] = f"{keys()}[{index} - {base}]"
-    return found
 
 
 def bare(part: str) -> str:
@@ -66,7 +23,7 @@ class Paths:
     def __init__(self, line: Callable[[str], None]) -> None:
         self.line = line
         self.count = 0
-        self.known: list[dict[tuple[Scope, tuple[str, ...], bool], str]] = [{}]
+        self.known: list[dict[tuple[object, ...], str]] = [{}]
 
     def number(self) -> int:
         """A number for the names of new variables."""
@@ -99,21 +56,22 @@ class Paths:
         """Whether an expression is a loop's counter, which needs no escaping."""
         return expression[:1] == "i" and expression[1:].isdecimal()
 
-    def recall(self, scope: Scope, names: tuple[str, ...], *, is_dict: bool) -> str | None:
+    def recall(self, *key: object) -> str | None:
         """The variable that has it already."""
-        key = (scope, names, is_dict)
         return next((known[key] for known in self.known if key in known), None)
 
-    def keep(self, var: str, scope: Scope, names: tuple[str, ...], *, is_dict: bool) -> str:
+    def keep(self, var: str, *key: object) -> str:
         """From here on this variable has it."""
-        self.known[-1][scope, names, is_dict] = var
+        self.known[-1][key] = var
         return var
+
+    # --- one value's members
 
     def members(self, scope: Scope, names: tuple[str, ...]) -> str:
         """A variable with the dict at a path; an empty one if there is something else."""
         if scope.parent is None and not names:
             return scope.var
-        found = self.recall(scope, names, is_dict=True)
+        found = self.recall(scope, names, "members")
         if found is not None:
             return found
         var = self.new("d")
@@ -122,7 +80,7 @@ class Paths:
         else:
             self.line(f"{var} = {scope.var}")
         self.line(f"if type({var}) is not dict: {var} = dict_of({var})")
-        return self.keep(var, scope, names, is_dict=True)
+        return self.keep(var, scope, names, "members")
 
     def value(self, scope: Scope, parts: tuple[str, ...], *, is_certain: bool = True) -> str:
         """A path's value in one scope; with `is_certain`, the expression is evaluated wherever it is written."""
@@ -139,46 +97,145 @@ class Paths:
 
     def leaf(self, scope: Scope, names: tuple[str, ...], *, is_certain: bool) -> str:
         """A member by names alone; kept for when it is asked for again."""
-        found = self.recall(scope, names, is_dict=False)
+        found = self.recall(scope, names, "leaf")
         if found is not None:
             return found
         expression = f"{self.members(scope, names[:-1])}.get({names[-1]!a})"
         if not is_certain:
             return expression
-        var = self.keep(self.new("v"), scope, names, is_dict=False)
+        var = self.keep(self.new("v"), scope, names, "leaf")
         return f"({var} := {expression})"
 
-    def scoped(self, path: Path, scope: Scope) -> str:
-        """`this.x`, `../x`: in that scope, and no further."""
-        here: Scope | None = scope
-        for _ in range(path.up):
-            here = here.parent if here is not None else None
-        if here is None:
+    # --- a path's value, by its kind of scope
+
+    def get(self, path: Path, scope: Scope | None, *, is_certain: bool = False) -> str:
+        """A path's value, as an expression; what is missing is None."""
+        if scope is None:
             return "None"
-        return self.value(here, path.parts) if path.parts else here.var
+        if scope.parent is None and not path.is_scoped and not path.is_data:
+            return self.value(scope, path.parts, is_certain=is_certain)
+        match scope.kind:
+            case Kind.NAMES if path.is_scoped:
+                return self.beneath(path, scope, is_certain=is_certain)
+            case Kind.SHADED if path.is_scoped:
+                return self.shaded(path, scope)
+            case Kind.PARTIAL if not path.up and path.parts and path.start != "this":
+                given = scope.names.get(bare(path.parts[0]))
+                return self.either([*([walked(given, path.parts[1:])] if given else []), self.own(path, scope)])
+            case Kind.ELSE:
+                return self.otherwise(path, scope)
+            case _:
+                return self.own(path, scope, is_certain=is_certain)
+
+    def beneath(self, path: Path, scope: Scope, *, is_certain: bool) -> str:
+        """Inside block parameters `this`, `./x` and `../x` are about the block's value, and `this.x` about them."""
+        assert scope.parent is not None
+        if path.up:
+            return self.get(replace(path, up=path.up - 1), scope.parent, is_certain=is_certain)
+        if not path.parts:
+            return scope.parent.model()
+        if path.start == ".":
+            return self.get(replace(path, start=""), scope.parent, is_certain=is_certain)
+        given = scope.names.get(bare(path.parts[0]))
+        return walked(given, path.parts[1:]) if given and not path.is_data else "None"
+
+    def shaded(self, path: Path, scope: Scope) -> str:
+        """Inside a value inside block parameters: what surrounds it has its say first."""
+        found = self.recall(scope, path)
+        if found is None:
+            expression = self.either([self.get(path, scope.parent), self.own(path, scope)])
+            found = self.keep(self.new("a"), scope, path)
+            self.line(f"{found} = {expression}")
+        return found
+
+    def otherwise(self, path: Path, scope: Scope) -> str:
+        """In the else of a section, which is inside its value, or inside what surrounds it."""
+        assert scope.parent is not None
+        if not path.is_scoped:
+            return self.get(path, scope.parent)
+        found = self.recall(scope, path)
+        if found is None:
+            inner = self.get(path, scope.parent.child(scope.var, is_nullable=True, is_bare=True))
+            outer = self.get(path, scope.parent)
+            found = self.keep(self.new("a"), scope, path)
+            self.line(f"{found} = {outer} if {scope.is_outer} else {inner}")
+        return found
+
+    def own(self, path: Path, scope: Scope, *, is_certain: bool = False) -> str:
+        """A path's value, beginning with the scope's own."""
+        if path.up:
+            found = self.get(replace(path, up=path.up - 1), scope.parent)
+            return f"({found} if {scope.var} is not None else None)" if scope.is_nullable else found
+        if path.start == "..":
+            return "None" if scope.parent is None else f"around({scope.var}, {scope.parent.model()})"
+        if path.is_data:
+            return self.data(path, scope)
+        if not path.start:
+            return self.plain(path, scope)
+        return self.value(scope, path.parts, is_certain=is_certain) if path.parts else scope.var
 
     def plain(self, path: Path, scope: Scope) -> str:
-        """A name: block parameters, then the value here, then what surrounds it."""
-        if scope.parent is None:
-            return self.value(scope, path.parts)
-        first, rest = bare(path.parts[0]), tuple(bare(part) for part in path.parts[1:])
-        found: list[str] = []
-        here: Scope | None = scope
-        seen: list[Scope] = []
-        while here is not None:
-            if first in here.names:
-                found.append(f"walk({here.names[first]}, {rest!a})" if rest else here.names[first])
-                break
-            seen.append(here)
-            here = here.parent
-        if len(seen) > INLINE_SCOPES_MAX:
-            scopes = ", ".join(one.var for one in seen)
-            found.insert(0, f"find(({scopes},), {(first, *rest)!a})")
-        else:
-            found[:0] = [self.value(one, path.parts, is_certain=False) for one in seen]
-        return self.either(found)
+        """A name, in the innermost scope that has it."""
+        first = bare(path.parts[0])
+        having = [one for one in scope.in_turn() if one.has_members or first in one.names]
+        if len(having) > INLINE_SCOPES_MAX:
+            return f"find({self.models(scope)}, {tuple(bare(part) for part in path.parts)!a})"
+        links: list[tuple[str, str]] = []
+        for one in having:
+            if one.has_members:
+                head, full = (self.value(one, parts, is_certain=False) for parts in (path.parts[:1], path.parts))
+                links.append((head, full))
+            if first in one.names:
+                links.append((one.names[first], walked(one.names[first], path.parts[1:])))
+        return self.chained(links, is_long=len(path.parts) > 1)
 
-    def either(self, expressions: list[str]) -> str:
+    def models(self, scope: Scope) -> str:
+        """A variable with all values and objects of names around a place, in turn."""
+        found = self.recall(scope, "models")
+        if found is None:
+            layers = [layer for one in scope.in_turn() for layer in one.layers()]
+            found = self.keep(self.new("q"), scope, "models")
+            self.line(f"{found} = ({', '.join(layers)},)")
+        return found
+
+    def data(self, path: Path, scope: Scope) -> str:
+        """`@index`, `@root.x`: a member of that name, or a loop's datum, in the innermost scope that has it."""
+        name, rest = bare(path.parts[0]), path.parts[1:]
+        if path.start:
+            return walked(f"datum({scope.var}, {name!a})", rest)
+        found = list(self.data_of(name, scope))
+        if len(found) > INLINE_SCOPES_MAX:
+            objects = ", ".join([var or f"{{{name!a}: {head}}}" for var, head in found])
+            return walked(f"nearest(({objects},), {name!a})", rest)
+        return self.chained([(head, walked(head, rest)) for _, head in found], is_long=bool(rest))
+
+    def data_of(self, name: str, scope: Scope) -> Iterator[tuple[str, str]]:
+        """What may have an `@name`, in turn: the variable of a value with members, if it is one, and the datum."""
+        for at, one in enumerate(scope.in_turn()):
+            if one.has_members:
+                yield one.var, f"(None if type({one.var}) is str else datum({one.var}, {name!a}))"
+            if name in one.names:
+                yield "", one.names[name]
+            found = one.loop.data(name) if one.loop else None
+            if one.loop is not None and found is not None:
+                yield "", f"({found} if type(x{one.loop.number}) is list else None)" if one.loop.is_list_only else found
+                if one.loop.is_certain(name):
+                    return
+            if name == "root" and at == 0:
+                *_, root = scope.outwards()
+                yield "", root.var
+                return
+
+    def chained(self, links: Sequence[tuple[str, str]], *, is_long: bool) -> str:
+        """The first of several; a long path is the first's that has its beginning, even if that leads nowhere."""
+        if not is_long:
+            return self.either([full for _, full in links])
+        *before, (_, last) = links
+        for head, full in reversed(before):
+            last = f"({full} if {head} is not None else {last})"
+        return last
+
+    def either(self, expressions: Sequence[str]) -> str:
         """The first of several that is not None."""
         *before, last = expressions
         for expression in reversed(before):
@@ -186,25 +243,7 @@ class Paths:
             last = f"({var} if ({var} := {expression}) is not None else {last})"
         return last
 
-    def data(self, path: Path, scope: Scope, root: Scope) -> str:
-        """`@index`, `@root.x`, `@../index`."""
-        name = path.parts[0]
-        if name == "root":
-            return self.value(root, path.parts[1:]) if path.parts[1:] else root.var
-        here: Scope | None = scope
-        for _ in range(path.up):
-            here = here.parent if here is not None else None
-        found = self.datum(name, here)
-        rest = tuple(bare(part) for part in path.parts[1:])
-        return f"walk({found}, {rest!a})" if rest else found
 
-    def datum(self, name: str, here: Scope | None) -> str:
-        """A loop's datum, of the innermost loop that has one."""
-        while here is not None and not here.begins_data:
-            here = here.parent
-        if here is None:
-            return "None"
-        found = here.data(name) or "None"
-        if here.is_list_only:
-            return f"({found} if type(x{here.number}) is list else {self.datum(name, here.parent)})"
-        return found
+def walked(expression: str, parts: tuple[str, ...]) -> str:
+    """Where a path leads from a value."""
+    return f"walk({expression}, {tuple(bare(part) for part in parts)!a})" if parts else expression

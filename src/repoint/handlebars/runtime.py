@@ -1,5 +1,6 @@
 """What a compiled template calls while it runs."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from repoint.handlebars.helpers import HELPERS, Options
 from repoint.handlebars.limits import Limits
 from repoint.handlebars.values import first_of, is_truthy, member, number_of, text_of, walk
 
+NAME = re.compile(r"\[[^\[\]]+\]|[^./]+")
 CHUNK = 256  # so many pieces are joined before their length is looked at
 CHARGED_CHARACTERS = 256
 NOTHING: dict[str, Any] = {}
@@ -121,12 +123,47 @@ def first(value: Any) -> Any:
 
 
 def find(scopes: Sequence[Any], names: tuple[str, ...]) -> Any:
-    """A path's value in the innermost scope that has it."""
+    """A path's value in the innermost scope that has its beginning."""
     for scope in scopes:
-        value = walk(scope, names)
+        value = None if isinstance(scope, str | int | float) else member(scope, names[0])
         if value is not None:
-            return value
+            return walk(value, names[1:])
     return None
+
+
+def lookup(holder: Any, key: Any, scopes: Sequence[Any], is_shaded: bool = False) -> Any:  # noqa: FBT001, FBT002
+    """`{{lookup holder key}}`: the key may be a path, and is looked for further out where the holder has none."""
+    if holder is None or key is None:
+        return None
+    path = text_of(key)
+    if path in ("this", "."):
+        return holder
+    names = tuple([name.strip("[]") for name in NAME.findall(path)])
+    if not names:
+        return None
+    found = find(scopes, names) if is_shaded else None
+    if found is None:
+        found = member(holder, names[0])
+        return find(scopes, names) if found is None else walk(found, names[1:])
+    return found
+
+
+def datum(value: Any, name: str) -> Any:
+    """`@name`, as a member of a value."""
+    if not isinstance(value, Mapping):
+        return None
+    found = value.get(f"@{name}")
+    return value.get(name) if found is None else found
+
+
+def nearest(values: Sequence[Any], name: str) -> Any:
+    """`@name`, of the first value that has it."""
+    return next((found for value in values if (found := datum(value, name)) is not None), None)
+
+
+def around(value: Any, parent: Any) -> Any:
+    """`..`: an object that surrounds a value; where there is something else, the value."""
+    return parent if value is not None and isinstance(parent, Mapping) else value
 
 
 def truth(value: Any) -> bool:
@@ -149,7 +186,9 @@ def items(value: Any) -> Sequence[Any]:
 
 def keys(value: Any, base: int) -> Sequence[Any]:
     """`@key` for each of the items."""
-    return list(value) if isinstance(value, Mapping) else range(base, base + len(value))
+    if isinstance(value, Mapping):
+        return list(value)
+    return range(base, base + len(value)) if isinstance(value, list | tuple) else ()
 
 
 def base_of(value: Any, given: Any) -> int:
@@ -169,9 +208,9 @@ def section(value: Any, here: Any) -> Sequence[Any]:
 NAMES: dict[str, Any] = {
     function.__name__: function
     for function in (
-        *(base_of, dict_of, escape, escape_all, find, first, html, items, keys, plain, section, stop, text_of, truth),
-        *(truth_or_zero, walk),
-        *(dict, enumerate, len, list, str, type),
+        *(around, base_of, datum, dict_of, escape, escape_all, find, first, html, items, keys, lookup, nearest, plain),
+        *(section, stop, text_of, truth, truth_or_zero, walk),
+        *(bool, dict, enumerate, len, list, str, type),
     )
 } | {"NOTHING": NOTHING, "Run": Run}
 
