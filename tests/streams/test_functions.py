@@ -110,7 +110,7 @@ def test_the_guides_handlers_run_unmodified(tmp_path, source, event, expected):
     assert run(tmp_path, source, event, mock_offer_system=offers) == expected
 
 
-HEAD = "import os, time\ndef lambda_handler(event, context):\n    "
+HEAD = "import os, sys, time\ndef lambda_handler(event, context):\n    "
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,7 @@ HEAD = "import os, time\ndef lambda_handler(event, context):\n    "
     [
         ("raise KeyError('x')", "KeyError", "'x'"),
         ("time.sleep(60)", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
+        ("sys.exit(3)", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
         ("os._exit(3)", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
         ("os.kill(os.getpid(), 9)", "Runtime.ExitError", "Runtime exited with error: signal: SIGKILL"),
         ("return bytearray(600 * 1024 * 1024) and 1", "MemoryError", ""),

@@ -24,6 +24,7 @@ RUNNER = Path(__file__).with_name("runner.py")
 HEAD = struct.Struct(">I")
 INVOKE_SECONDS = 15.0
 LOAD_SECONDS = 30.0
+EXIT_SECONDS = 1.0
 MEMORY_MEGABYTES = 512
 PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
 PROCESSES_MAX = 4
@@ -170,6 +171,8 @@ class LocalFunction:
             logger.info("%s", line.decode(errors="replace").rstrip(), extra={"function": self._name})
 
     async def _died(self, child: Child, request_id: str) -> dict[str, Any]:
+        with contextlib.suppress(TimeoutError):  # its pipe is closed; how it ended is known a little later
+            await asyncio.wait_for(child.process.wait(), EXIT_SECONDS)
         await self._discard(child)
         status = child.process.returncode or 0
         what = f"signal: {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
