@@ -44,6 +44,7 @@ class Settings:
         at_least=1,
     )
     workers: int = setting(1, "Processes that deliver; 0 leaves delivery to `repoint work`.")
+    metrics_port: int = setting(0, "The port where a `repoint work` shows its metrics; 0 shows none.", at_most=PORT_MAX)
     job_concurrency: int = setting(
         2, "Pieces of imports and exports each worker does at once; 0 leaves them to others."
     )

@@ -4,10 +4,10 @@ import os
 import shutil
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -106,6 +106,27 @@ class Metrics:
 
 def exposition() -> bytes:
     """All processes' metrics in Prometheus' text format."""
+    return generate_latest(_shared())
+
+
+def show(host: str, port: int) -> Callable[[], None]:
+    """Answer GET /metrics from a thread, in a process that has no HTTP server; returns what ends it.
+
+    Raises:
+        OSError: when it cannot listen there.
+    """
+    server, thread = start_http_server(port, addr=host, registry=_shared())
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
+
+
+def _shared() -> CollectorRegistry:
+    """What the processes have put in their files."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # nor here
-    return generate_latest(registry)
+    return registry

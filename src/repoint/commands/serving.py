@@ -8,9 +8,15 @@ import click
 from repoint.main.serving import PortError, serve, work
 from repoint.options import ALL, settings_of, settings_options
 
+# What a `repoint work` has no use for.
+OF_THE_SERVER = (
+    *("port", "api_processes", "idle_seconds", "workers", "rate_limits", "rate_limit", "trusted_proxies"),
+    *("bounce_smtp_port", "bounce_smtp_host", "sns_trusted_url", "inbox", "inbox_hosts"),
+)
+
 
 @click.command("serve")
-@settings_options(ALL)
+@settings_options(name for name in ALL if name != "metrics_port")
 def serve_command(**given: Any) -> None:
     """Answer the API and deliver messages, in one command.
 
@@ -28,7 +34,14 @@ def serve_command(**given: Any) -> None:
 
 
 @click.command("work")
-@settings_options(ALL)
+@settings_options(name for name in ALL if name not in OF_THE_SERVER)
 def work_command(**given: Any) -> None:
-    """Deliver messages for servers elsewhere that share the database."""
-    sys.exit(work(settings_of(given)))
+    """Deliver messages for servers elsewhere that share the database.
+
+    Prints `ready` when it delivers. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun. With --metrics-port
+    it answers GET /metrics there.
+    """
+    try:
+        sys.exit(work(settings_of(given)))
+    except PortError as error:
+        raise click.ClickException(str(error)) from None

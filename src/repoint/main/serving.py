@@ -12,7 +12,7 @@ from repoint.main.api import api_process
 from repoint.main.checking import check
 from repoint.main.installation import Installation
 from repoint.main.workers import bounce_process, worker_process
-from repoint.metrics import prepare_metrics
+from repoint.metrics import prepare_metrics, show
 from repoint.processes import Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 
@@ -59,17 +59,35 @@ def work(settings: Settings) -> int:
     """`repoint work`: one worker in this process, for a server elsewhere on the same database.
 
     Raises:
-        SettingError: when it cannot do what it is set to.
+        SettingError: when it cannot do what it is set to, and
+        PortError: when it cannot show its metrics where it is to.
     """
     check(settings)
     installation = Installation.open(settings)
     try:
         prepare_metrics(settings.data_dir / "metrics", is_shared=True)
-        settle_garbage()
-        uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
+        with _showing_metrics(settings):
+            settle_garbage()
+            uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     finally:
         installation.close()
     return 0
+
+
+@contextlib.contextmanager
+def _showing_metrics(settings: Settings) -> Iterator[None]:
+    """A `repoint work` that shows its metrics, if it is to."""
+    if not settings.metrics_port:
+        yield
+        return
+    try:
+        stop = show(settings.host, settings.metrics_port)
+    except OSError as error:
+        raise PortError(f"cannot listen on {settings.host}:{settings.metrics_port}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        stop()
 
 
 async def _announce_first_key(installation: Installation) -> None:
