@@ -134,3 +134,16 @@ def test_all_events_of_a_bare_address_name_one_client(post, pinpoint, app_id):
     }
 
     assert len(clients) == 1
+
+
+def test_a_domain_with_a_sharp_s_is_not_another_ones(post, pinpoint, app_id):
+    local = post.address().partition("@")[0]
+    html = '<a href="https://straße.example/bücher">A</a><a href="https://😀.example/">B</a>'
+    send(pinpoint, app_id, f"{local}@Straße.example", email(html))
+    mail = post.sink.mail_to(f"{local}@xn--strae-oqa.example")
+
+    assert mail.message["To"] == mail.recipient
+    assert [fetch(link)[1]["location"] for link in mail.links] == [
+        "https://xn--strae-oqa.example/b%C3%BCcher",
+        "https://xn--e28h.example/",
+    ]

@@ -13,6 +13,7 @@ from email.utils import format_datetime
 from typing import NamedTuple
 
 from repoint.delivery.parts import LINE_OCTETS_MAX, part
+from repoint.resources.domains import ascii_domain
 from repoint.resources.messages.charsets import UTF_8, in_charset
 
 HEADER_CHARACTERS = 76
@@ -162,17 +163,12 @@ def compile_email(parts: EmailParts) -> CompiledEmail:
     return CompiledEmail(b"".join(lines), domain, subtypes, parts.charsets, new_boundary())
 
 
-def ascii_domain(domain: str) -> str:
-    """A domain in ASCII; empty when it cannot be written so."""
-    try:
-        return domain.encode("idna").decode()
-    except UnicodeError:
-        return ""
-
-
 def domain_of(address: str) -> str:
     """The domain, in ASCII, of `Name <local@domain>`; empty when there is none."""
-    return ascii_domain(mailbox_of(address).rpartition("@")[2])
+    try:
+        return ascii_domain(mailbox_of(address).rpartition("@")[2])
+    except UnicodeError:
+        return ""
 
 
 def header_line(name: str, value: str) -> bytes:
@@ -274,7 +270,10 @@ def address_header(address: str, used: int = len("Reply-To: ")) -> bytes:
         raise HeaderError(f"not an email address: {address[:80]!r}")
     local, at, domain = mailbox.rpartition("@")
     if not domain.isascii():
-        mailbox = f"{local}{at}{ascii_domain(domain)}"
+        try:
+            mailbox = f"{local}{at}{ascii_domain(domain)}"
+        except UnicodeError:
+            raise HeaderError(f"not a domain: {domain[:80]!r}") from None
     name = CONTROL.sub(" ", name).strip(" \t")
     if not name:
         return mailbox.encode()

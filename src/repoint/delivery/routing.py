@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from repoint.delivery.mime import ascii_domain
+from repoint.delivery.mime import domain_of
 from repoint.delivery.provider import Email, EmailProvider, Outcome
 
 EVERYTHING = "*"
@@ -35,7 +35,7 @@ class EmailRouter:
         if EVERYTHING in self._identities or email.identity.lower() in self._identities:
             return True
         sender = email.sender.lower()
-        labels = ascii_domain(sender.rpartition("@")[2]).split(".")
+        labels = domain_of(sender).split(".")
         domains = {".".join(labels[start:]) for start in range(len(labels))}
         return sender in self._identities or not domains.isdisjoint(self._identities)
 

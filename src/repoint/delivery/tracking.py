@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from repoint.delivery.tokens import Tokens
+from repoint.resources.domains import ascii_domain
 
 COMPILED_MAX = 2_000
 TARGET_CHARACTERS_MAX = 4096
@@ -53,7 +54,7 @@ def wire_form(url: str) -> str | None:
     netloc = parts.netloc
     if not netloc.isascii():
         try:
-            netloc = netloc.replace(host, host.encode("idna").decode())
+            netloc = netloc.replace(host, ascii_domain(host))
         except UnicodeError:
             return None
         if not netloc.isascii():

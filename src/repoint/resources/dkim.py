@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from psycopg.errors import UniqueViolation
 
 from repoint.db import Database
+from repoint.resources.domains import ascii_domain
 from repoint.sealing import Seal
 
 ALGORITHMS = ("rsa", "ed25519")
@@ -56,12 +57,12 @@ def normal_domain(domain: str) -> str:
         DkimKeyError: when it is not one.
     """
     try:
-        ascii_domain = domain.strip().rstrip(".").encode("idna").decode().lower()
+        found = ascii_domain(domain.strip().rstrip(".")).lower()
     except UnicodeError:
-        ascii_domain = ""
-    if not DOMAIN.match(ascii_domain):
+        found = ""
+    if not DOMAIN.match(found):
         raise DkimKeyError(f"not a domain: {domain!r}")
-    return ascii_domain
+    return found
 
 
 async def create_key(db: Database, seal: Seal, *, domain: str, selector: str, algorithm: str, now: datetime) -> DkimKey:

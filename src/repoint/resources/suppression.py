@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from repoint.db import Connection, Database
+from repoint.resources.domains import ascii_domain
 
 REASONS = ("BOUNCE", "COMPLAINT", "UNSUBSCRIBE", "MANUAL")
 Key = tuple[str, str, str]
@@ -37,7 +38,7 @@ def normal(channel_type: str, address: str) -> str:
         return address.lower()
     local, at, domain = address.rpartition("@")
     with contextlib.suppress(UnicodeError):
-        domain = domain if domain.isascii() else domain.encode("idna").decode()
+        domain = domain if domain.isascii() else ascii_domain(domain)
     return f"{local}{at}{domain}".lower()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from repoint.delivery.provider import DeliveryStatus, Email, Outcome
 from repoint.delivery.providers.smtp.connection import Reply, SmtpConnection, SmtpError
+from repoint.resources.domains import ascii_domain
 
 START_INPUT = 354
 BAD_ADDRESS = re.compile(r"[\s<>\x00-\x1f\x7f]")
@@ -34,7 +35,7 @@ def ascii_address(address: str) -> str:
     """The address with its domain in ASCII, if that is all it needs (RFC 5891)."""
     local, at, domain = address.rpartition("@")
     try:
-        return f"{local}{at}{domain.encode('idna').decode()}" if not domain.isascii() else address
+        return f"{local}{at}{ascii_domain(domain)}" if not domain.isascii() else address
     except UnicodeError:
         return address
 
