@@ -221,13 +221,65 @@ def test_a_header_may_have_variables(server, pinpoint, app_id):
 
 def test_headers_that_are_the_messages_own_cannot_be_replaced(server, pinpoint, app_id):
     headers = [
-        {"Name": name, "Value": "x@example.com {{x}}"} for name in ("From", "to", "SUBJECT", "Bcc", "Message-ID")
+        {"Name": name, "Value": "x@example.com {{x}}"}
+        for name in ("From", "to", "SUBJECT", "Bcc", "Message-ID", "Content-Type", "content-transfer-encoding")
     ]
     simple = {"Subject": {"Data": "Mine"}, "TextPart": {"Data": "x"}, "Headers": headers}
     got = mail(server, pinpoint, app_id, {"EmailMessage": {**FROM, "SimpleEmail": simple}})
 
-    assert [len(got.get_all(name)) for name in ("From", "To", "Subject", "Message-ID")] == [1, 1, 1, 1]
+    names = ("From", "To", "Subject", "Message-ID", "Content-Type", "Content-Transfer-Encoding")
+    assert [len(got.get_all(name)) for name in names] == [1] * len(names)
     assert (got["From"], got["Subject"], got["Bcc"]) == (FROM["FromAddress"], "Mine", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("=?UTF-8?B?w5xiZXI=?= <a@example.com>", "Über"),
+        ("=?utf-8?Q?Caf=C3=A9_Shop?= =?iso-8859-1?q?_Gr=FC=DFe?= <a@example.com>", "Café Shop Grüße"),
+        ('"=?UTF-8?Q?Anna=2C_B=C3=A4r?=" <a@example.com>', "Anna, Bär"),
+        ("=?UTF-8?Q?Ann=0D=0ABcc:_b@example.com?= <a@example.com>", "Ann  Bcc: b@example.com"),
+        ("=?unicode_escape?Q?=5Cud800?= <a@example.com>", "=?unicode_escape?Q?=5Cud800?="),
+        ("=?none?Q?x?= <a@example.com>", "=?none?Q?x?="),
+    ],
+)
+def test_a_name_in_encoded_words_is_read_as_it_was_meant(server, pinpoint, app_id, given, read):
+    got = mail(
+        server,
+        pinpoint,
+        app_id,
+        {
+            "EmailMessage": {
+                "FromAddress": given,
+                "ReplyToAddresses": [given],
+                "SimpleEmail": {"TextPart": {"Data": "x"}},
+            }
+        },
+    )
+
+    for header in ("From", "Reply-To"):
+        (one,) = got[header].addresses
+        assert (one.display_name, one.addr_spec) == (read, "a@example.com")
+    assert got["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "A very long name\r\n <a@example.com>",
+        "a@example.com (Ann)",
+        '"Ann <no@example.com>" <a@example.com>',
+        "Ann <a@example.com>, Ben <b@example.com>",
+        "=?utf-8?q?A?=\r\n =?utf-8?q?nn?= <a@example.com>",
+    ],
+)
+def test_a_raw_email_is_from_whom_it_says_however_that_is_written(mailed, sender):
+    data = f"From: {sender}\r\nSubject: Hello\r\n".encode()
+    got = mailed({"EmailMessage": {"RawEmail": {"Data": data}}})
+
+    assert got["From"].addresses[0].addr_spec == "a@example.com"
+    assert got["Message-ID"].endswith("@example.com>")
+    assert (got["Subject"], got.get_payload()) == ("Hello", "")
 
 
 class Envelopes:

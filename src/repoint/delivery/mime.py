@@ -9,7 +9,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import format_datetime, getaddresses
 from typing import NamedTuple
 
 from repoint.delivery.parts import LINE_OCTETS_MAX, part
@@ -25,6 +27,8 @@ BARE_NEWLINE = re.compile(rb"\r\n|\r|\n")
 ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 BAD_MAILBOX = re.compile(r"[\s<>(),;:\\\"\[\]\x00-\x1f\x7f]")
 PLAIN_MAILBOX = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+\Z")  # stands in a header as it is
+ENCODED_WORD = re.compile(r"=\?[!->@-~]+\?[BbQq]\?[!->@-~]*\?=")
+DOMAIN = re.compile(r"[A-Za-z0-9._-]+\Z")
 NAME_CHARACTERS_MAX = 60  # a longer one is encoded, which can be folded anywhere
 
 
@@ -274,13 +278,25 @@ def address_header(address: str, used: int = len("Reply-To: ")) -> bytes:
             mailbox = f"{local}{at}{ascii_domain(domain)}"
         except UnicodeError:
             raise HeaderError(f"not a domain: {domain[:80]!r}") from None
-    name = CONTROL.sub(" ", name).strip(" \t")
+    name = CONTROL.sub(" ", _as_read(name)).strip(" \t")
     if not name:
         return mailbox.encode()
     shown = _phrase(name, used)
     last = len(shown) - shown.rfind(b"\r\n") if b"\r\n" in shown else len(shown) + used
     fold = b"\r\n <" if last + len(mailbox) + len(" <>,") > HEADER_CHARACTERS else b" <"
     return shown + fold + mailbox.encode() + b">"
+
+
+def _as_read(name: str) -> str:
+    """A display name without its encoded words (RFC 2047), in which Amazon SES has callers write what is not ASCII."""
+    if not ENCODED_WORD.search(name):
+        return name
+    try:
+        read = str(make_header(decode_header(name)))
+        read.encode()
+    except (HeaderParseError, LookupError, ValueError):
+        return name
+    return read
 
 
 def _phrase(name: str, used: int) -> bytes:
@@ -293,10 +309,18 @@ def _phrase(name: str, used: int) -> bytes:
     return f'"{escaped}"'.encode()
 
 
+def _raw_domain(sender: bytes) -> str:
+    """The domain of the first address of a From line, which may be folded and have comments."""
+    value = " ".join(sender.decode("utf-8", "replace").partition(":")[2].split())
+    domain = next((domain_of(mailbox) for _, mailbox in getaddresses([value])), "")
+    return domain if DOMAIN.match(domain) else "localhost"
+
+
 def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> bytes:
     """A caller's own MIME message: line ends made CRLF, Bcc taken out, Date, Message-ID and To added if missing."""
     data = BARE_NEWLINE.sub(b"\r\n", data)
     head, blank, body = data.partition(b"\r\n\r\n")
+    head = head.removesuffix(b"\r\n")  # headers alone need no blank line after them
     lines = re.split(rb"\r\n(?![ \t])", head)
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in (b"bcc", b"resent-bcc")]
     names = {line.partition(b":")[0].strip().lower() for line in kept}
@@ -304,8 +328,7 @@ def prepare_raw(data: bytes, *, to: str, message_id: str, date: datetime) -> byt
         kept.append(f"Date: {format_datetime(date.astimezone(UTC))}".encode())
     if b"message-id" not in names:
         sender = next((line for line in kept if line.lower().startswith(b"from:")), b"")
-        domain = domain_of(sender[5:].decode("utf-8", "replace")) or "localhost"
-        kept.append(f"Message-ID: <{message_id}@{domain}>".encode())
+        kept.append(f"Message-ID: <{message_id}@{_raw_domain(sender)}>".encode())
     if b"to" not in names:
         kept.append(b"To: " + address_header(to))
     return b"\r\n".join(kept) + (blank or b"\r\n\r\n") + body

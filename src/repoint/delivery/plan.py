@@ -32,7 +32,10 @@ EMAILS_BEFORE_LETTER = 20  # made from their parts; a letter takes as long as fi
 NO_KEYS: Sequence[SigningKey] = ()
 CUSTOM = "CUSTOM"
 RECOMMENDED = "Recommendation"  # how the names of all recommended variables begin
-HEADERS_RESERVED = OWN_HEADERS | {"from", "to", "subject", "date", "message-id", "mime-version", "bcc", "cc", "sender"}
+HEADERS_RESERVED = OWN_HEADERS | {
+    *("from", "to", "subject", "date", "message-id", "bcc", "cc", "sender", "return-path"),
+    *("mime-version", "content-type", "content-transfer-encoding"),
+}
 
 
 @dataclass(slots=True)

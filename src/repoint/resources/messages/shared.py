@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from email.parser import BytesHeaderParser
 from email.policy import compat32
+from email.utils import getaddresses
 from typing import Any
 
 from repoint.resources.call import Call
@@ -121,12 +122,15 @@ def _check_simple(path: str, simple: Mapping[str, Any]) -> None:
 
 
 def _raw_sender(path: str, data: bytes) -> str:
-    """The From header of a raw email; empty when there is none that could be a sender."""
+    """The From header of a raw email, or its first address; empty when there is none that could be a sender."""
     name, colon, _ = data.partition(b"\n")[0].decode("latin-1").partition(":")
     if not colon or not HEADER_NAME.match(name.rstrip(" \t")):
         raise BadRequestException(f"{path}: must be a MIME message, which begins with its headers")
-    sender = str(BytesHeaderParser(policy=compat32).parsebytes(data).get("From", ""))
-    return sender if MAILBOX.match(sender) else ""
+    sender = " ".join(str(BytesHeaderParser(policy=compat32).parsebytes(data).get("From", "")).split())
+    if MAILBOX.match(sender):
+        return sender
+    mailbox = next((mailbox for _, mailbox in getaddresses([sender])), "")
+    return mailbox if MAILBOX.match(mailbox) else ""
 
 
 def _texts(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
