@@ -26,10 +26,10 @@ def bindings_group() -> None:
 
 
 @bindings_group.command("set")
-@settings_options(INSTALLATION)
 @click.argument("arn")
 @click.argument("target")
 @click.option("--secret", default="", envvar="REPOINT_BINDING_SECRET", help="Signs what a URL is sent, by HMAC-SHA256.")
+@settings_options(INSTALLATION)
 def bindings_set(*, arn: str, target: str, secret: str, **given: Any) -> None:
     """Bind an ARN to a target. Running servers use it from now on."""
     try:
@@ -41,9 +41,9 @@ def bindings_set(*, arn: str, target: str, secret: str, **given: Any) -> None:
 
 
 @bindings_group.command("apply")
-@settings_options(INSTALLATION)
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.option("--prune", is_flag=True, help="Unbind what the file does not name.")
+@settings_options(INSTALLATION)
 def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
     """Bind what a TOML file says, all or nothing; what is bound so already is left alone.
 
@@ -67,8 +67,8 @@ def bindings_apply(*, file: Any, prune: bool, **given: Any) -> None:
 
 
 @bindings_group.command("export")
-@settings_options(INSTALLATION)
 @click.option("--with-secrets", is_flag=True, help="Passwords and secrets as they are, not variables for them.")
+@settings_options(INSTALLATION)
 def bindings_export(*, with_secrets: bool, **given: Any) -> None:
     """Print all bindings as a file for `apply`; secrets are variables: those they came from, or new ones."""
     found: list[store.Binding] = ask(given, lambda server: store.list_all(server.db, server.seal))
@@ -76,8 +76,8 @@ def bindings_export(*, with_secrets: bool, **given: Any) -> None:
 
 
 @bindings_group.command("list")
-@settings_options(INSTALLATION)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@settings_options(INSTALLATION)
 def bindings_list(*, as_json: bool, **given: Any) -> None:
     """List bindings; passwords and secrets are not shown."""
     found: list[store.Binding] = ask(given, lambda server: store.list_all(server.db, server.seal))
@@ -89,8 +89,8 @@ def bindings_list(*, as_json: bool, **given: Any) -> None:
 
 
 @bindings_group.command("delete")
-@settings_options(INSTALLATION)
 @click.argument("arn")
+@settings_options(INSTALLATION)
 def bindings_delete(*, arn: str, **given: Any) -> None:
     """Unbind an ARN."""
     if not ask(given, lambda server: store.delete(server.db, arn)):
@@ -104,9 +104,9 @@ def functions_group() -> None:
 
 
 @functions_group.command("test")
-@settings_options(INSTALLATION)
 @click.argument("arn")
 @click.argument("payload", type=click.File("r", encoding="utf-8"), default="-")
+@settings_options(INSTALLATION)
 def functions_test(*, arn: str, payload: Any, **given: Any) -> None:
     """Call a function as Repoint would, with a JSON payload from a file or standard input; show its answer."""
     try:

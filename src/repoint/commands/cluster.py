@@ -10,7 +10,6 @@ from repoint.resources.call import Server
 
 
 @click.command("distribute")
-@settings_options(INSTALLATION)
 @click.option(
     "--shards",
     type=click.IntRange(1, 1024),
@@ -18,6 +17,7 @@ from repoint.resources.call import Server
     show_default=True,
     help="Parts of a table: as many as the nodes you may have one day, several times over.",
 )
+@settings_options(INSTALLATION)
 def distribute_command(*, shards: int, **given: Any) -> None:
     """Spread endpoints, messages and segments' members over the nodes of a Citus cluster.
 

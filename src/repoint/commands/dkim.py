@@ -20,11 +20,11 @@ def dkim_group() -> None:
 
 
 @dkim_group.command("create")
-@settings_options(INSTALLATION)
 @click.argument("domain")
 @click.option("--algorithm", type=click.Choice(dkim.ALGORITHMS), default="rsa", show_default=True)
 @click.option("--selector", help="The key's name in the DNS.  [default: repoint, or repoint-ed25519]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@settings_options(INSTALLATION)
 def dkim_create(*, domain: str, algorithm: str, selector: str | None, as_json: bool, **given: Any) -> None:
     """Make a key for a domain, and print the record that belongs into its DNS.
 
@@ -45,8 +45,8 @@ def dkim_create(*, domain: str, algorithm: str, selector: str | None, as_json: b
 
 
 @dkim_group.command("list")
-@settings_options(INSTALLATION)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@settings_options(INSTALLATION)
 def dkim_list(*, as_json: bool, **given: Any) -> None:
     """List all keys: domain, selector, algorithm, when made."""
     found: list[dkim.DkimKey] = ask(given, lambda server: dkim.list_keys(server.db))
@@ -58,9 +58,9 @@ def dkim_list(*, as_json: bool, **given: Any) -> None:
 
 
 @dkim_group.command("show")
-@settings_options(INSTALLATION)
 @click.argument("domain")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@settings_options(INSTALLATION)
 def dkim_show(*, domain: str, as_json: bool, **given: Any) -> None:
     """Print a domain's DNS records again."""
     found = ask(given, lambda server: dkim.list_keys(server.db, _domain(domain)))
@@ -70,9 +70,9 @@ def dkim_show(*, domain: str, as_json: bool, **given: Any) -> None:
 
 
 @dkim_group.command("delete")
-@settings_options(INSTALLATION)
 @click.argument("domain")
 @click.option("--selector", help="Only this key; without it, all of the domain's.")
+@settings_options(INSTALLATION)
 def dkim_delete(*, domain: str, selector: str | None, **given: Any) -> None:
     """Forget a domain's keys: its email is not signed with them any more."""
     count = ask(given, lambda server: dkim.delete_keys(server.db, _domain(domain), selector))

@@ -23,19 +23,19 @@ def events_group() -> None:
 
 def _options(function: Any) -> Any:
     for option in (
+        settings_options(INSTALLATION),
         click.option("--json", "as_json", is_flag=True, help="Each event as the stream's record, a line each."),
         click.option("--type", "event_types", multiple=True, help="Only events of this type; may be repeated."),
         click.option("--app", "app_id", help="Only this application's events."),
-        settings_options(INSTALLATION),
     ):
         function = option(function)
     return function
 
 
 @events_group.command("list")
-@_options
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the first ones.")
 @click.option("--follow", is_flag=True, help="Go on with events as they come.")
+@_options
 def events_list(
     *, app_id: str | None, event_types: tuple[str, ...], as_json: bool, limit: int | None, follow: bool, **given: Any
 ) -> None:
@@ -45,9 +45,9 @@ def events_list(
 
 
 @events_group.command("tail")
-@_options
 @click.option("--follow/--no-follow", default=True, help="Go on until stopped (the default), or stop at the end.")
 @click.option("--lines", type=click.IntRange(0), default=10, show_default=True, help="Begin with the last so many.")
+@_options
 def events_tail(
     *, app_id: str | None, event_types: tuple[str, ...], as_json: bool, lines: int, follow: bool, **given: Any
 ) -> None:

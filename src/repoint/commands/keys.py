@@ -22,7 +22,6 @@ def keys_group() -> None:
 
 
 @keys_group.command("create")
-@settings_options(INSTALLATION)
 @click.option("--name", required=True, help="Who or what will use the key.")
 @click.option(
     "--policy",
@@ -31,6 +30,7 @@ def keys_group() -> None:
 )
 @click.option("--expires-in-days", type=click.IntRange(1), help="The key stops working after so many days.")
 @click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
+@settings_options(INSTALLATION)
 def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json: bool, **given: Any) -> None:
     """Make an access key and show its secret, this once.
 
@@ -50,8 +50,8 @@ def keys_create(*, name: str, policy: Any, expires_in_days: int | None, as_json:
 
 
 @keys_group.command("list")
-@settings_options(INSTALLATION)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@settings_options(INSTALLATION)
 def keys_list(*, as_json: bool, **given: Any) -> None:
     """List access keys: id, name, when made, when last used."""
     found: list[keys.StoredKey] = ask(given, lambda server: keys.list_keys(server.db))
@@ -65,10 +65,10 @@ def keys_list(*, as_json: bool, **given: Any) -> None:
 
 
 @keys_group.command("rotate")
-@settings_options(INSTALLATION)
 @click.argument("access_key_id")
 @click.option("--old-works-hours", type=click.FloatRange(0), default=24, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print {AccessKeyId, SecretAccessKey}.")
+@settings_options(INSTALLATION)
 def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **given: Any) -> None:
     """Make a second key with the same name and policy; the first goes on working for a while."""
 
@@ -89,8 +89,8 @@ def keys_rotate(*, access_key_id: str, old_works_hours: float, as_json: bool, **
 
 
 @keys_group.command("revoke")
-@settings_options(INSTALLATION)
 @click.argument("access_key_id")
+@settings_options(INSTALLATION)
 def keys_revoke(*, access_key_id: str, **given: Any) -> None:
     """Delete an access key: requests signed with it are refused from now on."""
     if not ask(given, lambda server: keys.revoke_key(server.db, access_key_id)):

@@ -67,11 +67,11 @@ def _range_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function(asked=Asked(app_id, start, end), **given)
 
     for option in (
+        settings_options(INSTALLATION),
         click.option("--json", "as_json", is_flag=True, help="One JSON list."),
         click.option("--end", type=MOMENT, help="Before this moment, in UTC; now unless given."),
         click.option("--start", type=MOMENT, help="From this moment on, in UTC; 31 days before the end unless given."),
         click.option("--app", "app_id", required=True, help="The application's id."),
-        settings_options(INSTALLATION),
     ):
         command = option(command)
     return command
@@ -90,11 +90,11 @@ def _event(text: str) -> tuple[str, dict[str, str]]:
 
 
 @metrics_group.command("conversions")
-@_range_options
 @click.option("--event", default=PURCHASE, show_default=True, help="What converts: TYPE, or TYPE?attribute=value&…")
 @click.option("--window-days", type=click.FloatRange(0, 90), default=7, show_default=True)
 @click.option("--revenue", default="", help="The metric to sum; _item_price times _quantity of purchases unless given.")
 @click.option("--by-treatment", is_flag=True, help="Each treatment of a campaign by itself.")
+@_range_options
 def metrics_conversions(
     *,
     asked: Asked,
@@ -134,9 +134,9 @@ def metrics_conversions(
 
 
 @metrics_group.command("funnel")
-@_range_options
 @click.argument("steps", nargs=-1, required=True)
 @click.option("--within-hours", type=click.FloatRange(0, HOURS_MAX), help="All steps within so long of the first.")
+@_range_options
 def metrics_funnel(
     *,
     asked: Asked,
@@ -176,8 +176,8 @@ def metrics_funnel(
 
 
 @metrics_group.command("users")
-@_range_options
 @click.option("--endpoints", is_flag=True, help="Count endpoints instead.")
+@_range_options
 def metrics_users(*, asked: Asked, endpoints: bool, as_json: bool, **given: Any) -> None:
     """Active, new and returning users, by day in UTC."""
 

@@ -44,7 +44,6 @@ class Wanted:
 
 
 @click.command("render")
-@settings_options(INSTALLATION)
 @click.argument("name", metavar="[TEMPLATE]", required=False)
 @click.option(
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file, not a stored template."
@@ -63,6 +62,7 @@ class Wanted:
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A substitution; may be repeated.")
 @click.option("--part", type=click.Choice(list(PARTS)), help="Only this part, and nothing around it.")
 @click.option("--format", "shape", type=click.Choice(["text", "html", "json"]), default="text", show_default=True)
+@settings_options(INSTALLATION)
 def render_command(*, part: str | None, shape: str, **given: Any) -> None:
     """Show what a template says, for an endpoint or for values of your own.
 

@@ -30,9 +30,9 @@ def segments_group() -> None:
 
 def _options(function: Any) -> Any:
     for option in (
+        settings_options(INSTALLATION),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--app", "app_id", help="The application, where a name alone could mean several segments."),
-        settings_options(INSTALLATION),
     ):
         function = option(function)
     return function
@@ -117,8 +117,8 @@ def segments_show(*, as_json: bool, **named: Any) -> None:
 
 
 @segments_group.command("count")
-@_one_segment
 @click.option("--estimate", is_flag=True, help="From a sample of the endpoints: quick, however many there are.")
+@_one_segment
 def segments_count(*, as_json: bool, estimate: bool, **named: Any) -> None:
     """How many endpoints are in a segment, and how many of them could be sent to.
 
@@ -138,8 +138,8 @@ def segments_count(*, as_json: bool, estimate: bool, **named: Any) -> None:
 
 
 @segments_group.command("sample")
-@_one_segment
 @click.option("--limit", type=click.IntRange(1, audience.SAMPLE_MAX), default=10, show_default=True)
+@_one_segment
 def segments_sample(*, as_json: bool, limit: int, **named: Any) -> None:
     """Some of a segment's members."""
 
@@ -173,8 +173,8 @@ def segments_explain(*, as_json: bool, **named: Any) -> None:
 
 
 @segments_group.command("why")
-@_one_segment
 @click.argument("endpoint", metavar="ENDPOINT")
+@_one_segment
 def segments_why(*, as_json: bool, endpoint: str, **named: Any) -> None:
     """Which conditions let an endpoint in, or keep it out, and what it has where they look."""
 

@@ -21,9 +21,9 @@ SOURCES = {
 
 
 @click.command("config")
-@settings_options(ALL)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.pass_context
+@settings_options(ALL)
 def config_command(context: click.Context, /, *, as_json: bool, **given: Any) -> None:
     """Show every setting's effective value and where it comes from (secrets are masked)."""
     rows = []

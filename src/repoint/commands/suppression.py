@@ -64,7 +64,6 @@ def suppression_group() -> None:
 
 
 @suppression_group.command("list")
-@settings_options(INSTALLATION)
 @click.option("--region", default="", help="Only this region's list; all without it.")
 @click.option("--channel", type=click.Choice(["EMAIL", "SMS", "VOICE"]))
 @reason_option
@@ -73,6 +72,7 @@ def suppression_group() -> None:
 @click.option("--page-size", default=100, show_default=True, type=click.IntRange(1, PAGE_MAX))
 @click.option("--token", default="", help="The NextToken of the page before.")
 @click.option("--json", "as_json", is_flag=True, help="{Item: [...], NextToken}.")
+@settings_options(INSTALLATION)
 def suppression_list(  # noqa: PLR0913 - a filter has that many flags
     *,
     region: str,
@@ -136,11 +136,11 @@ def _document(one: Suppressed) -> dict[str, Any]:
 
 
 @suppression_group.command("add")
-@settings_options(INSTALLATION)
 @region_option
 @channel_option
 @click.option("--reason", default="MANUAL", show_default=True, type=click.Choice(REASONS))
 @click.argument("addresses", nargs=-1, required=True)
+@settings_options(INSTALLATION)
 def suppression_add(*, region: str, channel: str, reason: str, addresses: tuple[str, ...], **given: Any) -> None:
     """Put addresses on the list."""
     entries = [_entry(region, channel, address, reason, f"{address!r}") for address in addresses]
@@ -162,10 +162,10 @@ async def _add(server: Server, entries: list[Suppressed]) -> None:
 
 
 @suppression_group.command("remove")
-@settings_options(INSTALLATION)
 @region_option
 @channel_option
 @click.argument("address")
+@settings_options(INSTALLATION)
 def suppression_remove(*, region: str, channel: str, address: str, **given: Any) -> None:
     """Take an address off the list: it is sent to again."""
     if not ask(given, lambda server: suppression.remove(server.db, region, channel, address)):
@@ -174,12 +174,12 @@ def suppression_remove(*, region: str, channel: str, address: str, **given: Any)
 
 
 @suppression_group.command("clear")
-@settings_options(INSTALLATION)
 @region_option
 @channel_option
 @reason_option
 @since_option
 @click.confirmation_option(prompt="Take all of these off the list?")
+@settings_options(INSTALLATION)
 def suppression_clear(*, region: str, channel: str, reason: str | None, since: datetime | None, **given: Any) -> None:
     """Take all addresses off the list, or all that fit."""
     wanted = Filter(region, channel, reason or "", since)
@@ -187,13 +187,13 @@ def suppression_clear(*, region: str, channel: str, reason: str | None, since: d
 
 
 @suppression_group.command("import")
-@settings_options(INSTALLATION)
 @region_option
 @channel_option
 @click.option(
     "--reason", default="MANUAL", show_default=True, type=click.Choice(REASONS), help="Where a line has none."
 )
 @click.argument("file", type=click.File("r"))
+@settings_options(INSTALLATION)
 def suppression_import(*, region: str, channel: str, reason: str, file: Any, **given: Any) -> None:
     """Put a file's addresses on the list: all of them, or, when a line is wrong, none.
 

@@ -19,7 +19,6 @@ def tracking_group() -> None:
 
 
 @tracking_group.command("set")
-@settings_options(INSTALLATION)
 @click.option("--app", required=True, help="The application's id.")
 @click.option(
     "--domain", help="Where its links lead, such as https://click.example.com; '' for the server's own address."
@@ -31,6 +30,7 @@ def tracking_group() -> None:
     type=click.Choice(["campaigns", "always", "never"]),
     help="Which mail to endpoints has one-click unsubscribe headers.",
 )
+@settings_options(INSTALLATION)
 def tracking_set(*, app: str, **given: Any) -> None:
     """Change an application's tracking; what is not given stays as it is."""
     names = ("domain", "opens", "clicks", "list_unsubscribe")
@@ -39,8 +39,8 @@ def tracking_set(*, app: str, **given: Any) -> None:
 
 
 @tracking_group.command("show")
-@settings_options(INSTALLATION)
 @click.option("--app", required=True, help="The application's id.")
+@settings_options(INSTALLATION)
 def tracking_show(*, app: str, **given: Any) -> None:
     """An application's tracking and preference page, as JSON."""
 
@@ -60,13 +60,13 @@ def preferences_group() -> None:
 
 
 @preferences_group.command("set")
-@settings_options(INSTALLATION)
 @click.option("--app", required=True, help="The application's id.")
 @click.option("--title", help="The page's title.")
 @click.option(
     "--field", "fields", multiple=True, metavar="ATTRIBUTE=LABEL", help="A checkbox: Subscribed, Unsubscribed."
 )
 @click.option("--file", type=click.File("rb"), help="A TOML file with a title and [[fields]] of every kind.")
+@settings_options(INSTALLATION)
 def preferences_set(*, app: str, title: str | None, fields: tuple[str, ...], file: Any, **given: Any) -> None:
     """Say what the page shows; the fields given replace those there were.
 
@@ -83,8 +83,8 @@ def preferences_set(*, app: str, title: str | None, fields: tuple[str, ...], fil
 
 
 @preferences_group.command("clear")
-@settings_options(INSTALLATION)
 @click.option("--app", required=True, help="The application's id.")
+@settings_options(INSTALLATION)
 def preferences_clear(*, app: str, **given: Any) -> None:
     """Show nothing but the choice to stop all messages."""
     _show(_change(given, app, {"title": "", "fields": []}))

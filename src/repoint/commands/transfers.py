@@ -41,7 +41,6 @@ class Opened:
 
 
 @click.command("import")
-@settings_options(SETTINGS)
 @click.argument("files", nargs=-1)
 @click.option("--app", "app_id", required=True, help="The application's id.")
 @click.option("--segment", help="Make a segment of this name of what is imported.")
@@ -56,6 +55,7 @@ class Opened:
     show_default=True,
     help="With --watch: look for new files every so many seconds.",
 )
+@settings_options(SETTINGS)
 def import_command(
     *,
     files: tuple[str, ...],
@@ -96,11 +96,11 @@ def import_command(
 
 
 @click.command("export")
-@settings_options(SETTINGS)
 @click.argument("to")
 @click.option("--app", "app_id", required=True, help="The application's id.")
 @click.option("--segment", "segment_id", help="Only this segment's endpoints: its id.")
 @click.option("--segment-version", type=click.IntRange(1), help="Of the segment, this version.")
+@settings_options(SETTINGS)
 def export_command(*, to: str, app_id: str, segment_id: str | None, segment_version: int | None, **given: Any) -> None:
     """Export endpoints as gzip JSON lines.
 
