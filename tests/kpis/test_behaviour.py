@@ -206,10 +206,11 @@ def test_active_days_are_what_a_recount_says(told, flag):
     assert rows[-1]["new"] == 20
 
 
-def test_a_question_that_cannot_be_is_refused(server, told):
-    def fails(*arguments):
-        command = [REPOINT, "metrics", *arguments, "--app", "a", "--data-dir", server.data_dir]
+def test_a_question_that_cannot_be_is_refused(server, app_id):
+    def fails(*arguments, app=app_id):
+        command = [REPOINT, "metrics", *arguments, "--app", app, "--data-dir", server.data_dir]
         return subprocess.run(command, capture_output=True, text=True).stderr
 
+    assert "there is no application nobodys" in fails("users", app="nobodys")
     assert "a funnel has 1 to 10 steps" in fails("funnel", *["a"] * 11)
     assert "names no type" in fails("funnel", "?a=b")

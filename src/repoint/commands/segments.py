@@ -173,8 +173,8 @@ def segments_explain(*, as_json: bool, **named: Any) -> None:
 
 
 @segments_group.command("why")
-@click.argument("endpoint", metavar="ENDPOINT")
 @_one_segment
+@click.argument("endpoint", metavar="ENDPOINT")
 def segments_why(*, as_json: bool, endpoint: str, **named: Any) -> None:
     """Which conditions let an endpoint in, or keep it out, and what it has where they look."""
 
