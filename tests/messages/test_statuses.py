@@ -96,6 +96,14 @@ def test_an_endpoint_with_nowhere_to_send_to_fails(pinpoint, app_id, endpoint, m
         ("nobody", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
         ("a@b@c", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
         ("Ann <a@example.com>", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        ("a@example..com", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        ("a:b@example.com", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        ("a@[127.0.0.1]", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        (f"a@{'b' * 64}.example", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        (f"a@{'ü' * 60}.example", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        (f"a@{'b.' * 125}example", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        ("", {"ChannelType": "EMAIL"}, "Invalid address: not an email address"),
+        ("", {"ChannelType": "SMS"}, "Invalid address: not a phone number in E.164 form"),
     ],
 )
 def test_an_address_that_cannot_be_sent_to_says_why(pinpoint, app_id, address, given, message):

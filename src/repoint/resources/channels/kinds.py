@@ -12,6 +12,7 @@ from repoint.wire.exceptions import BadRequestException
 LABEL = r"[^\s@<>(),;:\\\"\[\].\x00-\x1f\x7f]{1,63}"
 ADDRESS = rf"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]{{1,64}}@{LABEL}(?:\.{LABEL})*"
 MAILBOX = re.compile(rf"(?:[^<>\x00-\x1f\x7f]*<{ADDRESS}>|{ADDRESS})\Z")
+BARE_MAILBOX = re.compile(rf"{ADDRESS}\Z")
 IDENTIFIERS = frozenset({"BundleId", "TeamId"})
 APNS_SECRETS = frozenset({"Certificate", "PrivateKey", "TokenKey"})
 APNS_METHODS: Mapping[str, tuple[str, ...]] = {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from repoint.resources.call import Call
+from repoint.resources.channels.kinds import BARE_MAILBOX
+from repoint.resources.domains import ascii_domain
 from repoint.resources.endpoints import store as endpoints
 from repoint.resources.endpoints.store import Endpoint
 
@@ -30,6 +32,7 @@ CONFIGURED_TYPES = PUSH_TYPES | {"VOICE"}
 PHONE_DECORATION = re.compile(r"[\s().-]+")
 PHONE = re.compile(r"\+?[1-9]\d{6,14}\Z", re.ASCII)
 EMAIL_ADDRESS = re.compile(r"[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]{1,255}\Z")
+DOMAIN_OCTETS_MAX = 253  # RFC 1035, without what a name's wire form adds
 TOKEN_BYTES_MAX = 2_048  # push tokens are opaque, but all of today's are far shorter
 
 
@@ -68,7 +71,17 @@ def normal_address(channel_type: str, address: str) -> str | None:
         return dialled if PHONE.match(dialled) else None
     if channel_type == "EMAIL":
         return address if EMAIL_ADDRESS.match(address) else None
-    return address if len(address.encode()) <= TOKEN_BYTES_MAX else None
+    return address if 0 < len(address.encode()) <= TOKEN_BYTES_MAX else None
+
+
+def can_be_mailed(address: str) -> bool:
+    """Whether an address can stand in a header and an envelope: no relay needs to be asked about any other."""
+    if not BARE_MAILBOX.match(address):
+        return False
+    try:
+        return len(ascii_domain(address.rpartition("@")[2])) <= DOMAIN_OCTETS_MAX
+    except UnicodeError:
+        return False
 
 
 def addresses(wanted: Mapping[str, Any]) -> list[Recipient]:

@@ -12,6 +12,7 @@ from repoint.resources.messages.recipients import (
     PUSH_TYPES,
     TEMPLATE_TYPES,
     Recipient,
+    can_be_mailed,
     normal_address,
 )
 from repoint.resources.messages.sizes import fault_of
@@ -72,7 +73,7 @@ def stop_if_nowhere(_: Basis, recipient: Recipient) -> Verdict | None:
         if recipient.is_endpoint:
             return refused("The endpoint has no ChannelType")
         return refused("ChannelType: is required for an address")
-    return None if recipient.address else refused("The endpoint has no Address")
+    return refused("The endpoint has no Address") if recipient.is_endpoint and not recipient.address else None
 
 
 def stop_if_not_direct(_: Basis, recipient: Recipient) -> Verdict | None:
@@ -95,7 +96,7 @@ def stop_if_channel_is_off(basis: Basis, recipient: Recipient) -> Verdict | None
 def stop_if_address_is_none(_: Basis, recipient: Recipient) -> Verdict | None:
     """What cannot be dialled or mailed."""
     channel_type, address = recipient.channel_type or "", recipient.address or ""
-    if normal_address(channel_type, address) is not None:
+    if normal_address(channel_type, address) is not None and (channel_type != "EMAIL" or can_be_mailed(address)):
         return None
     kind = {"EMAIL": "an email address"}.get(channel_type, "a phone number in E.164 form")
     return refused(f"Invalid address: not {'a device token' if channel_type in PUSH_TYPES else kind}")
