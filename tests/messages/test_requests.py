@@ -153,19 +153,19 @@ def test_an_email_nobody_could_be_sent_is_refused(pinpoint, app_id, email, path)
 
 
 @pytest.mark.parametrize(
-    "push",
+    ("push", "rule"),
     [
-        {"APNSMessage": {"Priority": "11"}},
-        {"APNSMessage": {"APNSPushType": "loud"}},
-        {"APNSMessage": {"CollapseId": "x" * 65}},
-        {"APNSMessage": {"TimeToLive": -1}},
-        {"GCMMessage": {"TimeToLive": 2_419_201}},
-        {"GCMMessage": {"Priority": "low"}},
-        {"BaiduMessage": {"TimeToLive": 604_801}},
+        ({"APNSMessage": {"Priority": "11"}}, "Priority: must be one of"),
+        ({"APNSMessage": {"APNSPushType": "loud"}}, "APNSPushType: must be one of"),
+        ({"APNSMessage": {"CollapseId": "x" * 65}}, "CollapseId: must be at most 64 characters"),
+        ({"APNSMessage": {"TimeToLive": -1}}, "TimeToLive: must be at least 0"),
+        ({"GCMMessage": {"TimeToLive": 2_419_201}}, "TimeToLive: must be at most 2419200"),
+        ({"GCMMessage": {"Priority": "low"}}, "Priority: must be one of"),
+        ({"BaiduMessage": {"TimeToLive": 604_801}}, "TimeToLive: must be at most 604800"),
     ],
 )
-def test_a_notification_outside_its_documented_limits_is_refused(pinpoint, app_id, push):
-    with pytest.raises(pinpoint.exceptions.BadRequestException):
+def test_a_notification_outside_its_documented_limits_is_refused(pinpoint, app_id, push, rule):
+    with pytest.raises(pinpoint.exceptions.BadRequestException, match=rule):
         send(pinpoint, app_id, Addresses={phone(): {"ChannelType": "SMS"}}, MessageConfiguration=push)
 
 

@@ -147,3 +147,10 @@ def test_a_domain_with_a_sharp_s_is_not_another_ones(post, pinpoint, app_id):
         "https://xn--strae-oqa.example/b%C3%BCcher",
         "https://xn--e28h.example/",
     ]
+
+
+def test_of_two_targets_the_one_counts_that_browsers_follow(post, pinpoint, app_id):
+    html = '<a href="https://shop.example/first" href="https://shop.example/second">Go</a>'
+    mail = mail_for(post, pinpoint, app_id, email(html))
+
+    assert fetch(mail.links[0])[1]["location"] == "https://shop.example/first"

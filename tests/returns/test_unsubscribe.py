@@ -68,8 +68,9 @@ def test_one_click_may_come_as_multipart_and_twice(post, pinpoint, app_id):
     mail = mail_for(post, pinpoint, app_id, email(headers=[ONE_CLICK]))
     body = b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--x--\r\n'
     answers = [fetch(mail.one_click, body, {"Content-Type": "multipart/form-data; boundary=x"})[0] for _ in range(2)]
+    answers.append(fetch(mail.one_click, ONE_CLICK_BODY + b"\r\n", FORM)[0])
 
-    assert answers == [200, 200]
+    assert answers == [200, 200, 200]
     assert opt_out(pinpoint, app_id) == "ALL"
     assert len(post.events(app_id, "_email.unsubscribe")) == 1
 
@@ -90,6 +91,8 @@ def test_following_the_link_asks_and_changes_nothing(post, pinpoint, app_id):
     assert (status, opt_out(pinpoint, app_id)) == (200, "NONE")
     assert b'<form method="post"><button name="confirm" value="yes">' in body
     assert "default-src 'none'" in headers["content-security-policy"]
+    status, asked, nothing = fetch(mail.one_click, method="HEAD")
+    assert (status, asked["content-type"], nothing) == (200, headers["content-type"], b"")
     assert fetch(mail.one_click, b"confirm=yes", FORM)[0] == 200
     assert opt_out(pinpoint, app_id) == "ALL"
 

@@ -96,9 +96,10 @@ class Tracker:
     def _anchor(self, found: re.Match[str], place: TrackingPlace) -> str:
         """One `<a …>`: its link rewritten if it is to be, and the attributes that were meant for us taken out."""
         text = found["attributes"]
-        attributes = {one["name"].lower(): one for one in ATTRIBUTE.finditer(text)}
+        given = list(ATTRIBUTE.finditer(text))
+        attributes = {one["name"].lower(): one for one in reversed(given)}  # the first of a name counts (HTML)
         href = attributes.get("href")
-        edits = [(one.start(), one.end(), "") for name, one in attributes.items() if name in OWN_ATTRIBUTES]
+        edits = [(one.start(), one.end(), "") for one in given if one["name"].lower() in OWN_ATTRIBUTES]
         if href is not None and place.clicks and not _is_excluded(attributes):
             link = self._link(_value(href), _tags(attributes), place)
             if link is not None:

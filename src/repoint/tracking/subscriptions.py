@@ -69,6 +69,10 @@ class Unsubscribe:
         else:
             show(response, pages.confirm_page(endpoint.address or "", f"../p/{token}"))
 
+    async def on_head(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """For scanners that look whether a link is a good one."""
+        await self.on_get(request, response, token)
+
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
         """Opt the endpoint out, for the button and for a mail program's one click alike."""
         subscriber = self._desk.subscriber(token)
@@ -93,6 +97,10 @@ class Preferences:
             show(response, pages.gone_page())
         else:
             show(response, form_page(await self._desk.settings(subscriber), endpoint))
+
+    async def on_head(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
+        """For scanners that look whether a link is a good one."""
+        await self.on_get(request, response, token)
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
         """Save, and show what is in force now."""
@@ -192,7 +200,8 @@ async def _is_meant(request: falcon.asgi.Request) -> bool:
     if (request.content_type or "").lower().startswith("multipart/form-data"):
         return b'name="List-Unsubscribe"' in body and ONE_CLICK.encode() in body
     form = read_form(body)
-    return form.get("List-Unsubscribe") == [ONE_CLICK] or form.get("confirm") == ["yes"]
+    one_click = [value.strip() for value in form.get("List-Unsubscribe", ())]  # a line's end may come after it
+    return one_click == [ONE_CLICK] or form.get("confirm") == ["yes"]
 
 
 def show(response: falcon.asgi.Response, content: bytes) -> None:

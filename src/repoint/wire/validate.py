@@ -184,9 +184,9 @@ def bounded(check: Validator, bound: Bound, kind: str) -> Validator:
             raise ShapeError(f"must be one of {', '.join(choices)}")
         size = checked if not noun else len(checked)
         if low is not None and size < low:
-            raise ShapeError(f"must be at least {low:g}{noun}")
+            raise ShapeError(f"must be at least {low:.10g}{noun}")
         if high is not None and size > high:
-            raise ShapeError(f"must be at most {high:g}{noun}")
+            raise ShapeError(f"must be at most {high:.10g}{noun}")
         return checked
 
     return within
