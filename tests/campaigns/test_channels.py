@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.campaigns.conftest import iso
 from tests.campaigns.far_end import sends, through
 from tests.messages.sending import CHANNELS, enable, phone, text, token
 
@@ -74,6 +75,26 @@ def test_templates_of_several_channels_go_together(app):
     assert bodies == {"SMS": "text Ann SMS"} | {
         one: f"{'apple' if one.startswith('APNS') else 'push'} Ann {one}" for one in PUSH
     }
+
+
+def test_a_campaign_outlives_its_template(app):
+    app.put("mail")
+    own = f"t{app.id}"
+    app.client.create_email_template(TemplateName=own, EmailTemplateRequest={"Subject": "One", "TextPart": "x"})
+    app.client.update_email_template(
+        TemplateName=own, EmailTemplateRequest={"Subject": "Two", "TextPart": "x"}, CreateNewVersion=True
+    )
+    message = {"EmailMessage": {"FromAddress": "shop@example.com"}}
+    named = [{"Name": own}, {"Name": own, "Version": "2"}, {"Name": own, "Version": "latest"}]
+    campaigns = [
+        app.campaign(start=iso(seconds=3), MessageConfiguration=message, TemplateConfiguration={"EmailTemplate": one})
+        for one in named
+    ]
+    app.client.delete_email_template(TemplateName=own)
+    for campaign in campaigns:
+        app.finished(campaign)
+
+    assert sorted(mail["subject"] for mail in app.sink.to(app.address("mail"))) == ["One", "Two", "Two"]
 
 
 def test_a_channel_that_is_not_set_up_is_said_to_be_unsupported(app):

@@ -77,6 +77,8 @@ def test_a_template_gives_the_content_and_urgent_ones_come_first(app):
 
     assert [one["Priority"] for one in found] == [1, 4]
     assert found[0]["InAppMessage"] == request
+    app.client.delete_in_app_template(TemplateName=name)
+    assert messages(app, "a") == found
 
 
 def test_nothing_is_shown_to_the_held_out_the_opted_out_or_while_paused(app):

@@ -88,3 +88,25 @@ def test_what_cannot_be_kept_now_is_asked_for_again(post, elsewhere):
     eventually(lambda: wishes() == [200, 200, 200, 250, 250])
     found = client.get_endpoint(ApplicationId=app_id, EndpointId="e")["EndpointResponse"]
     assert found["OptOut"] == "ALL"
+
+
+@pytest.mark.parametrize("gone", [{}, {"Version": "1"}], ids=["template", "version"])
+def test_a_mail_that_waits_for_its_relay_outlives_its_template(post, pinpoint, app_id, gone):
+    address, name = post.address(), f"t-{uuid.uuid4().hex}"
+    post.sink.refused[address] = "451 4.3.2 later"
+    content = {"Subject": "Reset", "TextPart": "Your code is {{code}}"}
+    pinpoint.create_email_template(TemplateName=name, EmailTemplateRequest=content)
+    pinpoint.update_email_template(TemplateName=name, EmailTemplateRequest={"Subject": "No"}, CreateNewVersion=True)
+    recipient = {"ChannelType": "EMAIL", "Substitutions": {"code": ["42"]}}
+    request = {
+        "Addresses": {address: recipient},
+        "MessageConfiguration": {"EmailMessage": {"FromAddress": "shop@example.com"}},
+        "TemplateConfiguration": {"EmailTemplate": {"Name": name}},
+    }
+    answer = pinpoint.send_messages(ApplicationId=app_id, MessageRequest=request)["MessageResponse"]["Result"][address]
+    pinpoint.delete_email_template(TemplateName=name, **gone)
+    del post.sink.refused[address]
+    mail = post.sink.mail_to(address)
+
+    assert answer["DeliveryStatus"] == "SUCCESSFUL"
+    assert (mail.message["Subject"], mail.text.strip()) == ("Reset", "Your code is 42")

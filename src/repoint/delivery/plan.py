@@ -23,7 +23,7 @@ from repoint.resources.messages.charsets import asked_charsets
 from repoint.resources.messages.content import Content, resolve, whole
 from repoint.resources.messages.recipients import TEMPLATE_TYPES
 from repoint.resources.recommenders import Recommender, load_recommender
-from repoint.resources.templates.store import load_template
+from repoint.resources.templates.store import load_scheduled_template
 from repoint.resources.tracking import Tracking, load_tracking
 from repoint.sealing import Seal
 
@@ -280,5 +280,5 @@ class Planner:
         if named is None:
             return None
         key = (shared["Region"], template_type, named["Name"], named["Version"])
-        stored = await self._db.cached(load_template, key)
+        stored = await self._db.cached(load_scheduled_template, key)
         return stored.document if stored else None

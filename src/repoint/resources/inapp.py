@@ -22,7 +22,7 @@ from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import Treatment, cohort_treatments, treatments_of
 from repoint.resources.endpoints import store as endpoints
 from repoint.resources.endpoints.store import Endpoint
-from repoint.resources.templates.store import load_template
+from repoint.resources.templates.store import load_scheduled_template
 from repoint.wire import shapes
 from repoint.wire.exceptions import NotFoundException
 
@@ -79,7 +79,9 @@ async def _message_of(call: Call, treatment: Treatment) -> Mapping[str, Any] | N
     if not template_named(treatment, "InAppTemplate"):
         return {name: value for name, value in treatment.message["InAppMessage"].items() if name in MESSAGE_MEMBERS}
     named = treatment.templates["InAppTemplate"]
-    template = await call.db.cached(load_template, (call.region, "INAPP", named["Name"], named.get("Version")))
+    template = await call.db.cached(
+        load_scheduled_template, (call.region, "INAPP", named["Name"], named.get("Version"))
+    )
     if template is None:
         return None
     return {name: value for name, value in template.document.items() if name in MESSAGE_MEMBERS}

@@ -26,7 +26,7 @@ from repoint.resources.campaigns.treatments import DEFAULT_ID, HOLDOUT, Treatmen
 from repoint.resources.segments.audience import load_condition
 from repoint.resources.segments.compile import Condition
 from repoint.resources.segments.store import load_segment
-from repoint.resources.templates.store import load_template
+from repoint.resources.templates.store import load_scheduled_template
 from repoint.wire.exceptions import BadRequestException
 
 CALLING = ("CustomDelivery", "Hook", "Recommends")
@@ -139,7 +139,7 @@ async def content_of(
         if template_named(treatment, member):
             named = treatment.templates[member]
             key = (call.region, template_type, named["Name"], named.get("Version"))
-            template = await call.db.cached(load_template, key)
+            template = await call.db.cached(load_scheduled_template, key)
             if template is None:
                 raise RunError("INVALID", f"The {template_type} template {named['Name']} was deleted")
             templates[template_type] = {"Name": named["Name"], "Version": str(template.version)}

@@ -112,8 +112,8 @@ def _deleter(template_type: str) -> Handler:
             if versions is None:
                 raise _missing()
             if number is None:
-                await store.delete_template(connection, key)
-            elif not await store.delete_version(connection, key, number or versions.latest):
+                await store.delete_template(connection, key, call.now())
+            elif not await store.delete_version(connection, key, number or versions.latest, call.now()):
                 raise _missing()
             if await store.lock_template(connection, key) is None:
                 await tags.delete_tags(connection, _arn(call, template_type, request["TemplateName"]))

@@ -1,7 +1,7 @@
 """The template tables."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from repoint.wire.exceptions import BadRequestException, ConflictException
 VERSIONS_MAX = 5_000
 TEMPLATES_MAX = 20_000
 LATEST = "latest"
+DELETED_KEPT = timedelta(days=540)  # as long as anything may be scheduled (a journey)
 TemplateKey = tuple[str, str, str]
 
 
@@ -69,6 +70,24 @@ async def load_template(db: Database, key: tuple[str, str, str, str | None]) -> 
              AND (%s::int = 0 OR v.version = coalesce(%s::int, t.active_version))
            ORDER BY v.version DESC LIMIT 1""",
         [region, template_type, name, version_number(version), version_number(version)],
+    )
+    return StoredTemplate(*row) if row else None
+
+
+async def load_scheduled_template(db: Database, key: tuple[str, str, str, str | None]) -> StoredTemplate | None:
+    """As `load_template`, for what was accepted or scheduled earlier: one that was deleted says what it said last."""
+    found = await load_template(db, key)
+    if found is not None:
+        return found
+    region, template_type, name, version = key
+    number = version_number(version)
+    row = await db.fetch_one(
+        """SELECT name, template_type, version, version, version, document, created_at, modified_at
+           FROM deleted_template
+           WHERE region = %s AND template_type = %s AND name = %s
+             AND (%s::int = 0 OR CASE WHEN %s::int IS NULL THEN was_active ELSE version = %s END)
+           ORDER BY deleted_at DESC, version DESC LIMIT 1""",
+        [region, template_type, name, number, number, number],
     )
     return StoredTemplate(*row) if row else None
 
@@ -154,13 +173,32 @@ async def activate(connection: Connection, key: TemplateKey, version: int) -> bo
     return cursor.rowcount > 0
 
 
-async def delete_template(connection: Connection, key: TemplateKey) -> None:
-    """Forget a template and all its versions."""
+async def _keep_deleted(connection: Connection, key: TemplateKey, version: int | None, now: datetime) -> None:
+    """Keep what one version says, or all of a template, for what is made of it still."""
+    await connection.execute("DELETE FROM deleted_template WHERE deleted_at < %s", [now - DELETED_KEPT])
+    await connection.execute(
+        """INSERT INTO deleted_template (region, template_type, name, version, was_active, document, created_at,
+               modified_at, deleted_at)
+           SELECT region, template_type, name, v.version, v.version = t.active_version, v.document, v.created_at,
+               v.modified_at, %s
+           FROM template_version v JOIN template t USING (region, template_type, name)
+           WHERE region = %s AND template_type = %s AND name = %s AND v.version = coalesce(%s, v.version)
+           ON CONFLICT (region, template_type, name, version) DO UPDATE SET
+               was_active = excluded.was_active, document = excluded.document, created_at = excluded.created_at,
+               modified_at = excluded.modified_at, deleted_at = excluded.deleted_at""",
+        [now, *key, version],
+    )
+
+
+async def delete_template(connection: Connection, key: TemplateKey, now: datetime) -> None:
+    """Take away a template and all its versions."""
+    await _keep_deleted(connection, key, None, now)
     await connection.execute("DELETE FROM template WHERE region = %s AND template_type = %s AND name = %s", list(key))
 
 
-async def delete_version(connection: Connection, key: TemplateKey, version: int) -> bool:
-    """Forget one version; False when there is none. The highest that is left takes over what it was."""
+async def delete_version(connection: Connection, key: TemplateKey, version: int, now: datetime) -> bool:
+    """Take away one version; False when there is none. The highest that is left takes over what it was."""
+    await _keep_deleted(connection, key, version, now)
     cursor = await connection.execute(
         """DELETE FROM template_version WHERE region = %s AND template_type = %s AND name = %s AND version = %s""",
         [*key, version],
@@ -172,7 +210,7 @@ async def delete_version(connection: Connection, key: TemplateKey, version: int)
     )
     row = await highest.fetchone()
     if row is None or row[0] is None:
-        await delete_template(connection, key)
+        await delete_template(connection, key, now)
         return True
     await connection.execute(
         """UPDATE template SET active_version = CASE WHEN active_version = %s THEN %s ELSE active_version END
