@@ -2,8 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -59,7 +60,8 @@ since_option = click.option(
 def suppression_group() -> None:
     """Addresses that are not sent to.
 
-    Hard bounces and complaints come on the list by themselves; every email is checked against it before it is sent.
+    Hard bounces and complaints come on the list by themselves; every email, text message
+    and call is checked against it before it is sent.
     """
 
 
@@ -155,6 +157,13 @@ def _entry(region: str, channel: str, address: str, reason: str, where: str) -> 
     return Suppressed(region, channel, normal, reason, datetime.now(UTC))
 
 
+def _rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    try:
+        yield from enumerate(csv.reader(file), 1)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise click.ClickException(f"{file.name}: {error}") from None
+
+
 async def _add(server: Server, entries: list[Suppressed]) -> None:
     for start in range(0, len(entries), BATCH):
         batch = entries[start : start + BATCH]
@@ -192,7 +201,7 @@ def suppression_clear(*, region: str, channel: str, reason: str | None, since: d
 @click.option(
     "--reason", default="MANUAL", show_default=True, type=click.Choice(REASONS), help="Where a line has none."
 )
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))  # spreadsheets begin their files with a mark
 @settings_options(INSTALLATION)
 def suppression_import(*, region: str, channel: str, reason: str, file: Any, **given: Any) -> None:
     """Put a file's addresses on the list: all of them, or, when a line is wrong, none.
@@ -202,7 +211,7 @@ def suppression_import(*, region: str, channel: str, reason: str, file: Any, **g
     of another system's list (Amazon SES, SendGrid, …) needs little more than `cut` to become one.
     """  # noqa: D301 - \b is where click keeps the lines
     entries = []
-    for number, row in enumerate(csv.reader(file), 1):
+    for number, row in _rows(file):
         fields = [field.strip() for field in row]
         if not any(fields) or (number == 1 and "@" not in fields[0] and fields[0][:1] not in "+0123456789"):
             continue

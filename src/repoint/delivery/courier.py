@@ -105,7 +105,7 @@ class Courier:
                 plans[row.activity_id, row.channel_type],
                 endpoint,
                 now,
-                suppressed.get((row.app_id, row.address)) if suppressed else None,
+                suppressed.get((row.app_id, row.channel_type, row.address)) if suppressed else None,
             )
             for row, endpoint in found
         ]
@@ -129,17 +129,17 @@ class Courier:
 
     async def _suppressed(
         self, batch: Sequence[Leased], plans: Mapping[tuple[str, str], Plan]
-    ) -> Mapping[tuple[str, str], Suppressed]:
-        """Which of the batch's email addresses are on the suppression list, by application and address."""
-        wanted: dict[str, tuple[str, set[str]]] = {}
+    ) -> Mapping[tuple[str, str, str], Suppressed]:
+        """Which of the batch's addresses are on the suppression list, by application, channel and address."""
+        wanted: dict[tuple[str, str], tuple[str, set[str]]] = {}
         for row in batch:
             plan = plans[row.activity_id, row.channel_type]
-            if plan.channel_type == "EMAIL" and plan.app is not None:
-                wanted.setdefault(row.app_id, (plan.app.region, set()))[1].add(row.address)
+            if plan.channel_type in suppression.CHANNEL_TYPES and plan.app is not None:
+                wanted.setdefault((row.app_id, plan.channel_type), (plan.app.region, set()))[1].add(row.address)
         return {
-            (app_id, address): entry
-            for app_id, (region, addresses) in wanted.items()
-            for address, entry in (await suppression.find(self._db, region, "EMAIL", addresses)).items()
+            (app_id, channel_type, address): entry
+            for (app_id, channel_type), (region, addresses) in wanted.items()
+            for address, entry in (await suppression.find(self._db, region, channel_type, addresses)).items()
         }
 
     async def _send(self, deliveries: Sequence[Delivery]) -> None:

@@ -12,6 +12,7 @@ from repoint.db import Connection, Database
 from repoint.resources.domains import ascii_domain
 
 REASONS = ("BOUNCE", "COMPLAINT", "UNSUBSCRIBE", "MANUAL")
+CHANNEL_TYPES = ("EMAIL", "SMS", "VOICE")
 Key = tuple[str, str, str]
 
 
@@ -30,10 +31,13 @@ class Suppressed:
 
 
 def normal(channel_type: str, address: str) -> str:
-    """One spelling for one mailbox: lower case, though RFC 5321 lets a host tell Ann@ from ann@, because none does."""
+    """One spelling for one mailbox: lower case, though RFC 5321 lets a host tell Ann@ from ann@, because none does.
+
+    A phone number is written in E.164, with its plus.
+    """
     address = address.strip()
     if channel_type != "EMAIL":
-        return address
+        return address if address.startswith("+") else f"+{address}"
     if address.isascii():
         return address.lower()
     local, at, domain = address.rpartition("@")
