@@ -224,12 +224,13 @@ def test_a_deleted_segment_ends_the_campaign(app):
     assert (app.status(campaign), activity["State"], activity["Result"]) == ("DELETED", "COMPLETED", "FAIL")
 
 
-def test_a_deleted_template_makes_the_campaign_invalid(app):
+def test_a_channel_that_is_turned_off_makes_the_campaign_invalid(app):
     app.put("a")
     name = f"t{app.id}"
     app.client.create_sms_template(TemplateName=name, SMSTemplateRequest={"Body": "x"})
-    campaign = app.campaign(start=iso(seconds=1), TemplateConfiguration={"SMSTemplate": {"Name": name}})
-    app.client.delete_sms_template(TemplateName=name)
+    templated = {"MessageConfiguration": {}, "TemplateConfiguration": {"SMSTemplate": {"Name": name}}}
+    campaign = app.campaign(start=iso(seconds=1), **templated)
+    app.client.update_sms_channel(ApplicationId=app.id, SMSChannelRequest={"Enabled": False})
     [activity] = app.finished(campaign)
 
     assert (app.status(campaign), activity["Result"], app.received()) == ("INVALID", "FAIL", [])
