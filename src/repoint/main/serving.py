@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import uvloop
 
-from repoint.config import Settings, reachable
+from repoint.config import Settings, http_url, reachable
 from repoint.main.api import api_process
 from repoint.main.checking import check
-from repoint.main.installation import Installation
+from repoint.main.installation import CannotOpenError, Installation
 from repoint.main.workers import bounce_process, worker_process
 from repoint.metrics import prepare_metrics, show
 from repoint.processes import Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
+from repoint.sealing import SealError
 
 
 def serve(settings: Settings) -> int:
@@ -25,13 +26,34 @@ def serve(settings: Settings) -> int:
         PortError: when it cannot listen where it is to; nothing has been opened or made then.
     """
     check(settings)
-    with reserve_port(settings.host, settings.port) as port:
-        installation = Installation.open(settings)
+    with reserve_port(settings.host, settings.port) as port, opened(settings) as installation:
+        uvloop.run(_announce_first_key(installation))
+        return _supervise(installation, port)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Installation]:
+    """The installation, if the key is the one that its secrets were sealed with.
+
+    A server with another would refuse everybody, and a worker send mails whose links lead nowhere.
+
+    Raises:
+        CannotOpenError: when it is not, or the installation is not to be had.
+    """
+    installation = Installation.open(settings)
+    try:
         try:
-            uvloop.run(_announce_first_key(installation))
-            return _supervise(installation, port)
-        finally:
-            installation.close()
+            uvloop.run(_check_key(installation))
+        except SealError as error:
+            raise CannotOpenError(str(error)) from None
+        yield installation
+    finally:
+        installation.close()
+
+
+async def _check_key(installation: Installation) -> None:
+    async with installation.server() as server:
+        await keys.check_seal(server.db, server.seal)
 
 
 def _supervise(installation: Installation, port: int) -> int:
@@ -51,8 +73,7 @@ def _supervise(installation: Installation, port: int) -> int:
         workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
     watch = installation.embedded.revive if installation.embedded else None
     supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds, watch=watch)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return supervisor.run(lambda: print(f"ready http://{host}:{port}", flush=True))  # noqa: T201
+    return supervisor.run(lambda: print(f"ready {http_url(settings.host, port)}", flush=True))  # noqa: T201
 
 
 def work(settings: Settings) -> int:
@@ -63,14 +84,11 @@ def work(settings: Settings) -> int:
         PortError: when it cannot show its metrics where it is to.
     """
     check(settings)
-    installation = Installation.open(settings)
-    try:
+    with opened(settings) as installation:
         prepare_metrics(settings.data_dir / "metrics", is_shared=True)
         with _showing_metrics(settings):
             settle_garbage()
             uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
-    finally:
-        installation.close()
     return 0
 
 

@@ -10,7 +10,7 @@ from repoint.bindings.functions import Functions
 from repoint.bindings.models import Models
 from repoint.bindings.storage import Storage
 from repoint.bounces.smtp import take_bounces
-from repoint.config import Settings
+from repoint.config import Settings, http_url
 from repoint.db.bulk import BulkDatabase
 from repoint.delivery.advice import Advice
 from repoint.delivery.pipeline import Providers
@@ -98,7 +98,7 @@ async def forwarding(
 
 def _own_url(settings: Settings) -> str:
     """Where local functions reach this server's API; unknown when the port is chosen at start."""
-    return f"http://{settings.host}:{settings.port}" if settings.port else ""
+    return http_url(settings.host, settings.port) if settings.port else ""
 
 
 async def run_jobs(installation: Installation, server: Server, stopping: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from repoint.db import Database
-from repoint.sealing import Seal
+from repoint.sealing import Seal, SealError
 
 ID_ALPHABET = string.ascii_uppercase + "234567"
 SECRET_ALPHABET = string.ascii_letters + string.digits + "+/"
@@ -107,6 +107,24 @@ async def find_key(db: Database, access_key_id: str) -> tuple[StoredKey, bytes] 
         [access_key_id],
     )
     return (StoredKey(*row[:6]), row[6]) if row else None
+
+
+async def check_seal(db: Database, seal: Seal) -> None:
+    """Whether this is the key that secrets here were sealed with: one of the access keys, if there are any, opens.
+
+    Raises:
+        SealError: when none does.
+    """
+    refused: SealError | None = None
+    for access_key_id, secret in await db.fetch_all("SELECT access_key_id, secret FROM access_key"):
+        try:
+            seal.open(secret, access_key_id)
+        except SealError as error:
+            refused = error
+        else:
+            return
+    if refused is not None:
+        raise refused
 
 
 async def rotate_key(
