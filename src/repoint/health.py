@@ -1,11 +1,14 @@
 """What says from outside whether a process is well: `/healthz`, `/readyz` and `/metrics`."""
 
+import asyncio
 from typing import Any, Protocol
 
 import falcon.asgi
 
 from repoint.db import Database, DatabaseUnavailableError
 from repoint.metrics import Metrics, exposition
+
+ANSWER_SECONDS = 4
 
 
 class Routable(Protocol):
@@ -37,12 +40,14 @@ class Readiness:
         self._db = db
 
     async def on_get(self, _: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        """200, or 503 while the database is away."""
+        """200, or 503 while the database is away, or silent: a disk that hangs, a line that is cut."""
         try:
-            await self._db.settle()
-        except DatabaseUnavailableError as error:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._db.settle()
+        except (DatabaseUnavailableError, TimeoutError) as error:
             response.status = 503
-            response.media = {"status": "unavailable", "reason": str(error)}
+            reason = str(error) or f"the database has not answered for {ANSWER_SECONDS} s"
+            response.media = {"status": "unavailable", "reason": reason}
         else:
             response.media = {"status": "ready"}
 

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 RESTART_SECONDS_MAX = 5.0
 WATCH_SECONDS = 1.0
+READINESS_SECONDS = 0.2
+# A process that lived for so long did not fail to start: it is started again at once, however many died before it.
+SETTLED_SECONDS = 60.0
 # Requests make thousands of short-lived objects in no cycles; looking through the long-lived ones for garbage is rare.
 GC_THRESHOLDS = (20_000, 50, 100)
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
@@ -56,6 +60,7 @@ class Supervisor:
         self._watch = watch
         self._drain_seconds = drain_seconds
         self._running: dict[int, Process] = {}
+        self._started: dict[str, float] = {}
         self._restarts: list[tuple[float, Process]] = []
         self._failures: dict[str, int] = {}
         self._lifeline = os.pipe()
@@ -85,8 +90,20 @@ class Supervisor:
             return 0
 
     def _all_ready(self) -> bool:
+        """Wait until each has said that it is ready; False when one has failed, or died without a word."""
         os.close(self._readiness[1])
-        return all(os.read(self._readiness[0], 1) == b"r" for _ in self._processes)
+        missing = len(self._processes)
+        while missing:
+            if select.select([self._readiness[0]], [], [], READINESS_SECONDS)[0]:
+                if os.read(self._readiness[0], 1) != b"r":
+                    return False
+                missing -= 1
+            elif dead := os.waitpid(-1, os.WNOHANG)[0]:
+                process = self._running.pop(dead, None)
+                if process is not None:
+                    logger.error("%s died before it was ready", process.name)
+                    return False
+        return True
 
     def _start(self, process: Process) -> None:
         pid = os.fork()
@@ -97,6 +114,7 @@ class Supervisor:
             finally:
                 os._exit(status)
         self._running[pid] = process
+        self._started[process.name] = time.monotonic()
 
     def _child(self, process: Process) -> int:
         os.close(self._lifeline[1])
@@ -129,10 +147,12 @@ class Supervisor:
             process = self._running.pop(pid, None)
             if process is None:
                 continue  # the first process of a container is given orphans: PostgreSQL is one
-            failures = self._failures[process.name] = self._failures.get(process.name, 0) + 1
+            now = time.monotonic()
+            has_settled = now - self._started[process.name] >= SETTLED_SECONDS
+            failures = self._failures[process.name] = 1 if has_settled else self._failures.get(process.name, 0) + 1
             delay = min(RESTART_SECONDS_MAX, 0.1 * 2 ** min(failures, 8))
-            logger.error("%s ended with status %s; starting again in %.1f s", process.name, status, delay)
-            self._restarts.append((time.monotonic() + delay, process))
+            logger.error("%s %s; starting again in %.1f s", process.name, how_it_ended(status), delay)
+            self._restarts.append((now + delay, process))
 
     def _restart_due(self) -> None:
         now = time.monotonic()
@@ -164,6 +184,17 @@ class Supervisor:
             logger.error("process %s did not stop in time: killed", pid)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def how_it_ended(status: int) -> str:
+    """What a process's wait status says, in words: whoever was killed for want of memory did not end by itself."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
 
 
 def settle_garbage() -> None:

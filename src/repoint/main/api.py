@@ -6,6 +6,7 @@ from typing import Any
 
 import falcon
 import falcon.asgi
+import psycopg
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as HttpServer
@@ -31,9 +32,11 @@ from repoint.sealing import Seal
 from repoint.tracking import routes as tracking_routes
 from repoint.tracking.hits import Door
 from repoint.wire.model import Model
+from repoint.work import outbox
 
 KEY_USE_SECONDS = 30
 METRICS_SECONDS = 1.0
+OUTBOX_SECONDS = 15.0
 BACKLOG = 1024
 
 
@@ -57,6 +60,7 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
         serving = asyncio.create_task(http.serve())
         recording = asyncio.create_task(_record_key_use(server, used_keys))
         flushing = asyncio.create_task(_flush_metrics(metrics))
+        measuring = asyncio.create_task(_measure_outbox(server, metrics))
         await _listening(installation.settings.host, port, serving)
         life.ready()
         await asyncio.wait({serving, asyncio.create_task(life.stopping.wait())}, return_when="FIRST_COMPLETED")
@@ -64,6 +68,7 @@ async def api_process(installation: Installation, port: int, life: Life) -> None
         await serving
         recording.cancel()
         flushing.cancel()
+        measuring.cancel()
         metrics.flush()
         await keys.record_use(server.db, used_keys, server.clock())
 
@@ -91,6 +96,16 @@ async def _flush_metrics(metrics: Metrics) -> None:
     while True:
         await asyncio.sleep(METRICS_SECONDS)
         metrics.flush()
+
+
+async def _measure_outbox(server: Server, metrics: Metrics) -> None:
+    """How much waits, and how long it has; asked here, since workers may be elsewhere, hang, or not be at all."""
+    while True:
+        with contextlib.suppress(DatabaseUnavailableError, psycopg.Error):
+            waiting, seconds = await outbox.measure(server.db, server.clock())
+            metrics.outbox_messages.set(waiting)
+            metrics.outbox_oldest_seconds.set(seconds)
+        await asyncio.sleep(OUTBOX_SECONDS)
 
 
 def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> pages.App:
