@@ -11,6 +11,7 @@ import hashlib
 import locale
 import logging
 import os
+import pwd
 import re
 import subprocess
 import tempfile
@@ -112,8 +113,7 @@ class EmbeddedPostgres:
             fcntl.flock(self._use, fcntl.LOCK_SH)
             self._server = get_server(self.folder, cleanup_mode=None, start=False)
             if not self._is_anothers():
-                with compared_by_bytes():
-                    self._server.ensure_pgdata_inited()
+                self._make()
             self._forget_dead_postmaster()
             if self._control("status") != 0:
                 self._configure(self._socket_folder())
@@ -148,6 +148,14 @@ class EmbeddedPostgres:
             self._use.close()
             self._use = None
 
+    def _make(self) -> None:
+        """Make the database's files, if there are none."""
+        try:
+            with compared_by_bytes():
+                self._server.ensure_pgdata_inited()
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError("PostgreSQL's files could not be made: what its initdb says stands above") from error
+
     def _is_anothers(self) -> bool:
         """Whether we are root and the database is a user's; then its programs are run as that user.
 
@@ -157,7 +165,7 @@ class EmbeddedPostgres:
         if os.geteuid() != 0 or not (self.folder / "PG_VERSION").exists():
             return False
         owner = self.folder.stat().st_uid
-        if owner == 0:
+        if owner in (0, pwd.getpwnam(self._server.system_user).pw_uid):
             return False
         self._server.system_user = owner
         return True
@@ -175,17 +183,17 @@ class EmbeddedPostgres:
         return self.folder / "server.log"
 
     def _reason(self, said_before: int) -> str:
-        """Why it did not start: the last of what its log has got since that is no mere remark."""
+        """Why it did not start: what is first in its log since that is no mere remark."""
         try:
             with self._log.open("rb") as log:
                 log.seek(said_before)
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"its log cannot be read: {error}"
-        serious = [line for line in lines if SERIOUS.search(line)]
         if not lines:
             return f"it could not even write to {self._log}: is there room, and do the files belong to one user?"
-        return f"{SERIOUS.split((serious or lines)[-1])[-1]} ({self._log})"
+        serious = [line for line in lines if SERIOUS.search(line)] or lines[-1:]
+        return f"{SERIOUS.split(serious[0])[-1]} ({self._log})"
 
     @property
     def _lock(self) -> Path:
