@@ -1,11 +1,13 @@
 """Prometheus metrics, shared by all processes of a server through files in its data directory."""
 
+import fcntl
 import os
 import shutil
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -13,13 +15,22 @@ from prometheus_client.multiprocess import MultiProcessCollector
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
-def prepare_metrics(folder: Path, *, is_shared: bool = False) -> None:
-    """Once, before the processes are forked: a folder for their files, emptied unless others may be writing there."""
-    if not is_shared:
+def prepare_metrics(folder: Path) -> IO[str]:
+    """Once, before the processes are forked: a folder for their files, emptied unless others are writing there.
+
+    They are as long as a file that this returns is open somewhere: whoever is given it, by a fork too, has locked it.
+    """
+    lock = folder.with_name("metrics.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    fcntl.flock(lock, fcntl.LOCK_SH)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # the library has no types here
+    return lock
 
 
 class RequestSeconds(Histogram):

@@ -111,6 +111,25 @@ def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
     assert server.stop() == 0
 
 
+def test_two_servers_on_one_data_directory_count_together(tmp_path):
+    first = start_server(tmp_path / "data", "--workers", "0")
+    first.client().create_app(CreateApplicationRequest={"Name": "Counted"})
+    eventually(lambda: has_counted(first, 1))
+    second = start_server(tmp_path / "data", "--workers", "0", keys=(first.access_key_id, first.secret_access_key))
+    second.client().create_app(CreateApplicationRequest={"Name": "Counted"})
+
+    assert eventually(lambda: has_counted(first, 2))
+    assert first.stop() == 0
+    assert eventually(lambda: has_counted(second, 2))
+    assert second.stop() == 0
+
+
+def has_counted(server, applications):
+    """Whether the metrics tell of so many applications that were made."""
+    line = f'repoint_requests_total{{operation="CreateApp",status="201"}} {float(applications)}'
+    return line in server.get("/metrics")
+
+
 @pytest.mark.parametrize("folder", ["of the running server", "new"])
 def test_a_taken_port_is_an_error_one_can_read(server, app_id, tmp_path, folder):
     port = server.url.rpartition(":")[2]

@@ -59,7 +59,6 @@ async def _check_key(installation: Installation) -> None:
 def _supervise(installation: Installation, port: int) -> int:
     """Run the API processes and the workers; returns when they have ended."""
     settings = installation.settings
-    prepare_metrics(settings.data_dir / "metrics")
     installation.settings = reachable(settings, port)
     api = [
         Process(f"api-{number}", lambda life: api_process(installation, port, life))
@@ -73,7 +72,8 @@ def _supervise(installation: Installation, port: int) -> int:
         workers.append(Process("bounces", lambda life: bounce_process(installation, life)))
     watch = installation.embedded.revive if installation.embedded else None
     supervisor = Supervisor([*api, *workers], drain_seconds=settings.drain_seconds, watch=watch)
-    return supervisor.run(lambda: print(f"ready {http_url(settings.host, port)}", flush=True))  # noqa: T201
+    with prepare_metrics(settings.data_dir / "metrics"):
+        return supervisor.run(lambda: print(f"ready {http_url(settings.host, port)}", flush=True))  # noqa: T201
 
 
 def work(settings: Settings) -> int:
@@ -84,11 +84,9 @@ def work(settings: Settings) -> int:
         PortError: when it cannot show its metrics where it is to.
     """
     check(settings)
-    with opened(settings) as installation:
-        prepare_metrics(settings.data_dir / "metrics", is_shared=True)
-        with _showing_metrics(settings):
-            settle_garbage()
-            uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
+    with opened(settings) as installation, prepare_metrics(settings.data_dir / "metrics"), _showing_metrics(settings):
+        settle_garbage()
+        uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     return 0
 
 
