@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 NAME = "jobs"
 ATTEMPTS_MAX = 8
 POLL_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)_(\d+)_")
 
 Job = Callable[..., Awaitable[None]]
@@ -68,24 +69,45 @@ class Queue:
         return run
 
     async def run(self, stopping: asyncio.Event, *, concurrency: int) -> None:
-        """Do jobs, so many at once, until told to stop; jobs of workers that died are taken up again."""
+        """Do jobs, so many at once, until told to stop; jobs of workers that died are taken up again.
+
+        While the database is away, or its disk is full, jobs wait. What procrastinate was doing is then as good as lost
+        with it: it stops, and another worker of its begins, which takes that up again when its lease has run out.
+        """
         async with self._app.open_async():
-            worker = Worker(
-                self._app,
-                queues=[NAME],
-                concurrency=concurrency,
-                fetch_job_polling_interval=POLL_SECONDS,
-                delete_jobs="always",
-                install_signal_handlers=False,
-                update_heartbeat_interval=max(0.2, self._lease_seconds / 4),
-                stalled_worker_timeout=self._lease_seconds,
-            )
-            working = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]  # it takes nothing
+            told = asyncio.create_task(stopping.wait())
             rescuing = asyncio.create_task(self._rescue_again_and_again())
-            await asyncio.wait({working, asyncio.create_task(stopping.wait())}, return_when="FIRST_COMPLETED")
-            rescuing.cancel()
-            worker.stop()  # type: ignore[no-untyped-call]  # it takes nothing
-            await working
+            try:
+                while not stopping.is_set():
+                    try:
+                        await self._work(told, concurrency)
+                    except ConnectorException as error:
+                        logger.warning("jobs wait for the database: %s", error.__cause__ or error)
+                        await asyncio.wait({told}, timeout=AGAIN_SECONDS)
+            finally:
+                rescuing.cancel()
+                told.cancel()
+
+    async def _work(self, told: "asyncio.Task[bool]", concurrency: int) -> None:
+        """Do jobs until told to stop.
+
+        Raises:
+            ConnectorException: when the database refuses, or is not there.
+        """
+        worker = Worker(
+            self._app,
+            queues=[NAME],
+            concurrency=concurrency,
+            fetch_job_polling_interval=POLL_SECONDS,
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=max(0.2, self._lease_seconds / 4),
+            stalled_worker_timeout=self._lease_seconds,
+        )
+        working = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]  # it takes nothing
+        await asyncio.wait({working, told}, return_when="FIRST_COMPLETED")
+        worker.stop()  # type: ignore[no-untyped-call]  # it takes nothing
+        await working
 
     async def _rescue_again_and_again(self) -> None:
         while True:
