@@ -223,6 +223,9 @@ class Worker:
                     event_days=self._settings.event_retention_days,
                     message_days=self._settings.message_retention_days,
                 )
+                waiting, seconds = await outbox.measure(self._db, self._server.clock())
+                self._metrics.outbox_messages.set(waiting)
+                self._metrics.outbox_oldest_seconds.set(seconds)
             except (DatabaseUnavailableError, psycopg.Error) as error:
                 logger.warning("housekeeping put off: %s", error)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)

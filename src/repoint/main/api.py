@@ -99,7 +99,7 @@ async def _flush_metrics(metrics: Metrics) -> None:
 
 
 async def _measure_outbox(server: Server, metrics: Metrics) -> None:
-    """How much waits, and how long it has; asked here, since workers may be elsewhere, hang, or not be at all."""
+    """How much waits, and how long it has; asked here, too, since workers may be elsewhere, hang, or not be at all."""
     while True:
         with contextlib.suppress(DatabaseUnavailableError, psycopg.Error):
             waiting, seconds = await outbox.measure(server.db, server.clock())
