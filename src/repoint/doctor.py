@@ -53,6 +53,8 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _data_dir(settings: Settings) -> Finding:
     folder = settings.data_dir
+    if folder.exists() and not folder.is_dir():
+        return Finding(is_fine=False, subject="data directory", text=f"{folder} is no folder")
     parent = folder if folder.exists() else folder.resolve().parent
     if not os.access(parent, os.W_OK):
         return Finding(is_fine=False, subject="data directory", text=f"{folder} cannot be written to")

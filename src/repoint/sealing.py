@@ -40,7 +40,10 @@ class Seal:
         path = data_dir / "secret.key"
         if not path.exists():
             _write_new(path, secrets.token_hex(KEY_BYTES))
-        return cls(bytes.fromhex(path.read_text().strip()))
+        try:
+            return cls(bytes.fromhex(path.read_text().strip()))
+        except (ValueError, SealError):
+            raise SealError(f"{path} is no secret key: that is {KEY_BYTES * 2} hex digits") from None
 
     def derive(self, purpose: str) -> bytes:
         """A key of 32 bytes for another purpose, from which neither this one nor any other can be found."""

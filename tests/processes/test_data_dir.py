@@ -112,3 +112,20 @@ def test_why_postgresql_does_not_start_is_told(tmp_path):
     assert done.returncode == 1
     assert "PostgreSQL did not start: " in done.stderr
     assert "server.log" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "not hex", "0123"])
+def test_a_file_that_holds_no_key_is_an_error_one_can_read(tmp_path, content):
+    (tmp_path / "secret.key").write_text(content)
+    done = repoint("serve", "--data-dir", tmp_path, "--port", "0")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{tmp_path / 'secret.key'} is no secret key: that is 64 hex digits\n")
+
+
+def test_the_doctor_sees_that_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    done = repoint("doctor", "--data-dir", tmp_path / "file", "--port", "0")
+
+    assert done.returncode == 1
+    assert f"FAIL  data directory: {tmp_path / 'file'} is no folder" in done.stdout

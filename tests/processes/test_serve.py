@@ -1,5 +1,7 @@
 """`repoint serve`: one command, several processes, an orderly end."""
 
+import smtplib
+import socket
 import subprocess
 import urllib.request
 
@@ -141,6 +143,30 @@ def test_a_taken_port_is_an_error_one_can_read(server, app_id, tmp_path, folder)
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert has_metrics(server)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("flags", [["--inbox-smtp-port"], ["--bounce-domain", "b.example.com", "--bounce-smtp-port"]])
+def test_a_taken_port_for_mail_is_one_too(tmp_path, flags):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [REPOINT, "serve", "--data-dir", tmp_path / "data", "--port", "0", *flags, str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(f":{port}: Address already in use\n")
+    assert not (tmp_path / "data").exists()
+
+
+def test_workers_share_the_port_of_the_inbox(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = start_server(tmp_path / "data", "--workers", "2", "--inbox-smtp-port", str(port))
+
+    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        client.sendmail("a@example.com", ["shared@example.com"], "Subject: Shared\r\n\r\nHello")
+    (received,) = server.get("/inbox/api/wait?recipient=shared%40example.com&timeout=20")["messages"]
+    assert received["subject"] == "Shared"
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", "8000"), ("nowhere.invalid", "8000")])

@@ -84,6 +84,7 @@ class InboxSmtp:
             ),
             self._host,
             self._port,
+            reuse_port=self._port != 0,  # each worker has one, and any may take what comes to a port that is given
         )
         port: int = self._server.sockets[0].getsockname()[1]
         return port

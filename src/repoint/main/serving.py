@@ -26,6 +26,7 @@ def serve(settings: Settings) -> int:
         PortError: when it cannot listen where it is to; nothing has been opened or made then.
     """
     check(settings)
+    _check_mail_ports(settings)
     with reserve_port(settings.host, settings.port) as port, opened(settings) as installation:
         uvloop.run(_announce_first_key(installation))
         return _supervise(installation, port)
@@ -117,6 +118,16 @@ async def _announce_first_key(installation: Installation) -> None:
             f"  export AWS_SECRET_ACCESS_KEY={key.secret}",
         ]
         print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _check_mail_ports(settings: Settings) -> None:
+    """Notice before anything is opened that mail cannot be taken where it is to."""
+    if settings.bounce_domain and settings.bounce_smtp_port:
+        with reserve_port(settings.bounce_smtp_host, settings.bounce_smtp_port):
+            pass
+    if settings.inbox_smtp_port and settings.workers and not settings.smtp_url:
+        with reserve_port("127.0.0.1", settings.inbox_smtp_port):
+            pass
 
 
 class PortError(Exception):
