@@ -96,9 +96,9 @@ def test_a_policy_that_cannot_be_read_is_refused(server, tmp_path, policy):
 
 @pytest.mark.parametrize("command", ["serve", "work"])
 def test_nobody_serves_or_works_with_a_key_that_opens_nothing(tmp_path, command):
-    another = {"REPOINT_SECRET_KEY": "0" * 64}
+    another = {"REPOINT_SECRET_KEY": "0" * 64, "REPOINT_PORT": "0"}
     create_key(tmp_path / "data")
-    arguments = [REPOINT, command, "--data-dir", tmp_path / "data", "--port", "0"]
+    arguments = [REPOINT, command, "--data-dir", tmp_path / "data"]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, env=os.environ | another)
 
     assert done.returncode == 1
