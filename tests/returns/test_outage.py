@@ -73,7 +73,7 @@ def test_what_cannot_be_kept_now_is_asked_for_again(post, elsewhere):
         asked = [
             lambda: fetch(mail.one_click, b"List-Unsubscribe=One-Click", FORM)[0],
             lambda: fetch(page)[0],
-            lambda: fetch(page, b"save=yes", FORM)[0],
+            lambda: fetch(page, b"opt_out=ALL&save=yes", FORM)[0],
             lambda: deliver(elsewhere, mail.stop_address, "Subject: stop\r\n\r\n")[1],
             lambda: deliver(elsewhere, mail.envelope_from, dsn())[1],
         ]
