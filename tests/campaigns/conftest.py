@@ -1,6 +1,9 @@
 """What campaigns need around them: a server that mails to a sink, endpoints, segments, and the campaign itself."""
 
 import asyncio
+import json
+import os
+import subprocess
 import zlib
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +15,7 @@ from repoint.db.migrate import load_migrations, migrate
 from tests.campaigns.far_end import FarEnd, make_certificate
 from tests.campaigns.sink import Sink
 from tests.campaigns.world import EMAIL, fresh_database, world_of
-from tests.conftest import eventually, start_server
+from tests.conftest import REPOINT, eventually, start_server
 from tests.messages.sending import enable, phone, token
 
 
@@ -201,3 +204,17 @@ def plain(segment_id, **schedule):
 def iso(**ahead):
     """A moment from now, as callers write it."""
     return (datetime.now(UTC) + timedelta(**ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def repoint(app, *arguments):
+    """A command's exit status and what it printed."""
+    command = [REPOINT, *arguments, "--data-dir", app.server.data_dir, "--log-level", "error"]
+    environment = os.environ | app.server.own_environment
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return done.returncode, done.stdout or done.stderr
+
+
+def as_json(app, *arguments):
+    """A command's exit status and the document it printed."""
+    status, text = repoint(app, *arguments, "--json")
+    return status, json.loads(text)

@@ -1,26 +1,11 @@
 """`repoint campaigns …` and `repoint why` beside a running server."""
 
-import json
-import os
 import subprocess
 
 import pytest
 
-from tests.campaigns.conftest import EMAIL, iso
+from tests.campaigns.conftest import EMAIL, as_json, iso, repoint
 from tests.conftest import REPOINT, eventually
-
-
-def repoint(app, *arguments):
-    """A command's exit status and what it printed."""
-    command = [REPOINT, *arguments, "--data-dir", app.server.data_dir, "--log-level", "error"]
-    environment = os.environ | app.server.own_environment
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    return done.returncode, done.stdout or done.stderr
-
-
-def as_json(app, *arguments):
-    status, text = repoint(app, *arguments, "--json")
-    return status, json.loads(text)
 
 
 def test_what_comes_next_is_said_in_order(app):

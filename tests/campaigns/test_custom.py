@@ -4,9 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.campaigns.conftest import App, iso
+from tests.campaigns.conftest import App, as_json, iso
 from tests.campaigns.far_end import function_arn, reply, sends, through
-from tests.campaigns.test_commands import as_json
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
 from tests.killing import kill_all

@@ -5,9 +5,8 @@ import re
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.campaigns.conftest import EMAIL, iso
+from tests.campaigns.conftest import EMAIL, as_json, iso
 from tests.campaigns.far_end import ACCOUNT, function_arn, through
-from tests.campaigns.test_commands import as_json
 from tests.conftest import free_port
 from tests.streams.conftest import bind
 

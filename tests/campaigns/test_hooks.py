@@ -5,9 +5,8 @@ from collections import Counter
 
 import pytest
 
-from tests.campaigns.conftest import EMAIL, App, iso
+from tests.campaigns.conftest import EMAIL, App, as_json, iso, repoint
 from tests.campaigns.far_end import function_arn, sends, through
-from tests.campaigns.test_commands import as_json, repoint
 from tests.campaigns.test_events import filter_of, report, waiting
 from tests.conftest import eventually, start_server
 from tests.killing import kill_all

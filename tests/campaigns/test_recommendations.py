@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from tests.campaigns.conftest import iso
+from tests.campaigns.conftest import as_json, iso
 from tests.campaigns.far_end import ACCOUNT, function_arn, sends
-from tests.campaigns.test_commands import as_json
 from tests.messages.sending import text
 from tests.streams.conftest import bind
 

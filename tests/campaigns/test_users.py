@@ -6,7 +6,7 @@ import pytest
 
 from repoint.resources.jobs import members
 from repoint.resources.segments.store import create_imported
-from tests.campaigns.test_commands import as_json, repoint
+from tests.campaigns.conftest import as_json, repoint
 from tests.jobs.running import exported, put, run_export, run_import
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from repoint.clock import MOMENT_RULE
 from tests.events.conftest import NOW, event
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 ACCEPTED = {"Message": "Accepted", "StatusCode": 202}
 SESSION_RULE = "Session duration in milliseconds must be equal to the difference of start and stop timestamp"

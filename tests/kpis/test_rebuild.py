@@ -10,7 +10,7 @@ from repoint.db.embedded import dsn_of
 from tests.conftest import REPOINT, eventually, start_server
 from tests.events.conftest import event
 from tests.killing import kill_all
-from tests.kpis.test_kpis import ask
+from tests.kpis.asking import ask
 
 LOGGED = 120_000  # more than a rebuild counts at a time, several times over
 OPENED = "_campaign.opened_notification"

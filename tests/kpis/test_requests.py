@@ -8,7 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from repoint.resources.kpis import definitions
-from tests.kpis.test_kpis import ask, counted  # noqa: F401 - a fixture
+from tests.kpis.asking import ask
+from tests.kpis.test_kpis import counted  # noqa: F401 - a fixture
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kpis.md"
 ROW = re.compile(r"\| `([a-z-]+)` \| (✓?) ?\| ?([a-z, -]*?) ?\|")

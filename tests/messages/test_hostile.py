@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
 from tests.messages.sending import enable
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 BROKEN = ("{{", "{{/if}}", "{{#each x}}")
 NASTY = (

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.messages.sending import mailbox, phone, send, text
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 SMS = {"SMSMessage": {"Body": "Hello"}}
 FROM = {"FromAddress": "shop@example.com"}

@@ -5,7 +5,7 @@ from psycopg.types.json import Jsonb
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
-from tests.kpis.test_kpis import ask
+from tests.kpis.asking import ask
 
 
 def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 PUSH = {"ChannelType": "GCM"}
 

@@ -1,16 +1,12 @@
 """All 122 operations through a real client: what is valid is taken, what is not is refused in AWS's own words."""
 
 import json
-import urllib.error
-import urllib.request
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from repoint.operations import OPERATIONS as BUILT
+from tests.signed import send_raw
 from tests.wire.inputs import MODEL, OPERATIONS, broken_bodies, request_of, value_of
 
 
@@ -30,19 +26,6 @@ def raw(server, name, body):
     for part in [piece for piece in path.split("/") if piece.startswith("{")]:
         path = path.replace(part, "email" if part == "{template-type}" else "x")
     return send_raw(server, http["method"], path, body)
-
-
-def send_raw(server, method, path, body):
-    """A signed request as it is; the status, the error class and the decoded answer."""
-    request = AWSRequest(method, server.url + path, data=body, headers={"content-type": "application/json"})
-    credentials = Credentials(server.access_key_id, server.secret_access_key)
-    SigV4Auth(credentials, "mobiletargeting", "us-east-1").add_auth(request)
-    plain = urllib.request.Request(request.url, data=body, headers=dict(request.headers), method=method)
-    try:
-        with urllib.request.urlopen(plain, timeout=30) as response:
-            return response.status, "", json.loads(response.read() or b"null")
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers["x-amzn-errortype"], json.loads(error.read())
 
 
 def test_all_operations_of_the_model_are_routed():

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from tests.wire.test_every_operation import send_raw
+from tests.signed import send_raw
 
 TEMPLATES = {
     "email": {"Subject": "Hi", "TextPart": "x"},
