@@ -61,6 +61,8 @@ class Recipient:
         if self.channel_type == "EMAIL":
             mailbox, _, domain = address.rpartition("@")
             address = f"{mailbox}@{domain.lower()}"
+        elif self.channel_type in ("SMS", "VOICE"):
+            address = address.removeprefix("+")
         return self.channel_type, address
 
 
