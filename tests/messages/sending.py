@@ -37,6 +37,13 @@ def send(client, app_id, **request):
     return client.send_messages(ApplicationId=app_id, MessageRequest=request)["MessageResponse"]
 
 
+def text_somebody(client, body):
+    """A text message to +14255550188, of a fresh application."""
+    app_id = client.create_app(CreateApplicationRequest={"Name": "Texts"})["ApplicationResponse"]["Id"]
+    content = {"SMSMessage": {"Body": body}}
+    send(client, app_id, Addresses={"+14255550188": {"ChannelType": "SMS"}}, MessageConfiguration=content)
+
+
 def send_users(client, app_id, users, **request):
     """SendUsersMessages; the results."""
     request = {"MessageConfiguration": {}, **request, "Users": users}

@@ -7,12 +7,9 @@ import pytest
 
 from repoint.db.embedded import dsn_of
 from tests.conftest import eventually, start_server
+from tests.messages.sending import text_somebody
 
 SECRET = "5e" * 32
-SMS = {
-    "Addresses": {"+14255550177": {"ChannelType": "SMS"}},
-    "MessageConfiguration": {"SMSMessage": {"Body": "from the other one"}},
-}
 
 
 @pytest.fixture
@@ -45,8 +42,7 @@ def test_each_sees_at_once_what_the_other_has_answered(two_servers):
 
 def test_what_one_accepts_the_other_delivers(two_servers):
     first, second = two_servers
-    app_id = first.client().create_app(CreateApplicationRequest={"Name": "Shared"})["ApplicationResponse"]["Id"]
-    first.client().send_messages(ApplicationId=app_id, MessageRequest=SMS)
+    text_somebody(first.client(), "from the other one")
 
     assert eventually(lambda: second.get("/inbox/api/messages")["messages"])[0]["preview"] == "from the other one"
     assert not (second.data_dir / "postgres").exists()

@@ -12,6 +12,7 @@ import pytest
 from repoint.db.embedded import dsn_of
 from tests.conftest import REPOINT, eventually, free_port, start_server
 from tests.killing import postmaster
+from tests.messages.sending import text_somebody
 
 
 def test_health_readiness_and_metrics_answer_without_a_signature(server, pinpoint):
@@ -92,13 +93,7 @@ def has_metrics(server):
 
 def test_a_worker_elsewhere_delivers_for_a_server_without_one(tmp_path):
     server = start_server(tmp_path / "data", "--workers", "0")
-    client = server.client()
-    app_id = client.create_app(CreateApplicationRequest={"Name": "Split"})["ApplicationResponse"]["Id"]
-    message = {
-        "Addresses": {"+14255550188": {"ChannelType": "SMS"}},
-        "MessageConfiguration": {"SMSMessage": {"Body": "from elsewhere"}},
-    }
-    client.send_messages(ApplicationId=app_id, MessageRequest=message)
+    text_somebody(server.client(), "from elsewhere")
     port = free_port()
     command = [REPOINT, "work", "--data-dir", server.data_dir, "--metrics-port", str(port)]
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import eventually, start_server
 from tests.killing import postmaster
+from tests.messages.sending import text_somebody
 
 DIES_UNREADY = """
 import asyncio, logging, os, signal
@@ -60,13 +61,7 @@ def test_a_process_that_dies_before_it_is_ready_ends_the_start():
 
 def test_messages_that_nobody_delivers_are_seen_in_the_metrics(tmp_path):
     server = start_server(tmp_path / "data", "--workers", "0")
-    client = server.client()
-    app_id = client.create_app(CreateApplicationRequest={"Name": "Waiting"})["ApplicationResponse"]["Id"]
-    message = {
-        "Addresses": {"+14255550188": {"ChannelType": "SMS"}},
-        "MessageConfiguration": {"SMSMessage": {"Body": "waits"}},
-    }
-    client.send_messages(ApplicationId=app_id, MessageRequest=message)
+    text_somebody(server.client(), "waits")
 
     assert eventually(lambda: waits(server.get("/metrics")), seconds=60)
     assert server.stop() == 0
