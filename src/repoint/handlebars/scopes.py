@@ -74,10 +74,10 @@ class Scope:
         return Scope(var, self, kind, is_nullable=is_nullable, is_bare=is_bare, loop=loop)
 
     def named(self, names: Sequence[str], values: Sequence[str]) -> "Scope":
-        """With block parameters over it, if there are any; more names than values have none."""
+        """With block parameters over it, if there are any; of a single value there is one, or none."""
         if not names:
             return self
-        known = dict(zip(names, values, strict=False)) if len(names) <= len(values) or len(values) > 1 else {}
+        known = {} if len(values) == 1 < len(names) else dict(zip(names, values, strict=False))
         return Scope("None", self, Kind.NAMES, known)
 
     def outwards(self) -> Iterator["Scope"]:
