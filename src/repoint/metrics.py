@@ -1,11 +1,12 @@
 """Prometheus metrics, shared by all processes of a server through files in its data directory."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -120,20 +121,16 @@ def exposition() -> bytes:
     return generate_latest(_shared())
 
 
-def show(host: str, port: int) -> Callable[[], None]:
-    """Answer GET /metrics from a thread, in a process that has no HTTP server; returns what ends it.
-
-    Raises:
-        OSError: when it cannot listen there.
-    """
+@contextlib.contextmanager
+def shown_metrics(host: str, port: int) -> Iterator[None]:
+    """Answer GET /metrics meanwhile, from a thread, in a process that has no HTTP server."""
     server, thread = start_http_server(port, addr=host, registry=_shared())
-
-    def stop() -> None:
+    try:
+        yield
+    finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-    return stop
 
 
 def _shared() -> CollectorRegistry:

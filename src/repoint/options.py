@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 import click
 
@@ -96,26 +95,8 @@ def settings_of(given: dict[str, Any]) -> Settings:
     settings = Settings(**given)
     if not (settings.account_id.isdigit() and len(settings.account_id) == 12):  # noqa: PLR2004 - AWS's own length
         raise SettingError("account-id: must be twelve digits")
-    if settings.public_url and not leads_somewhere(settings.public_url):
-        raise SettingError("public-url: must be https://HOST or http://HOST, with a port and a path if need be")
     set_up_logs(settings.log_level, settings.log_format)
     return settings
-
-
-def leads_somewhere(url: str) -> bool:
-    """Whether paths can be put behind this URL so that a browser finds them."""
-    try:
-        parts = urlsplit(url)
-        return bool(
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and parts.port != 0
-            and not (parts.query or parts.fragment or parts.username)
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:  # of a port that is no number, or a bracket that is not closed
-        return False
 
 
 def ask(given: dict[str, Any], action: Callable[[Server], Any]) -> Any:

@@ -50,7 +50,7 @@ class Asked:
     end: datetime | None
 
     async def range(self, server: Server) -> Range:
-        """What was left out, filled in."""
+        """What was left out, filled in, of an application that is there."""
         if await load_app(server.db, self.app_id) is None:
             raise click.ClickException(f"there is no application {self.app_id}")
         now = server.clock()

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repoint.main.serving import PortError, serve, work
+from repoint.main.serving import serve, work
 from repoint.options import ALL, settings_of, settings_options
 
 # What a `repoint work` has no use for.
@@ -27,10 +27,7 @@ def serve_command(**given: Any) -> None:
     More than one machine: give all the same --database-url and --secret-key, run `repoint serve --workers 0` where
     the API is wanted and `repoint work` where delivery is.
     """  # noqa: D301 - \b is where click keeps the lines
-    try:
-        sys.exit(serve(settings_of(given)))
-    except PortError as error:
-        raise click.ClickException(str(error)) from None
+    sys.exit(serve(settings_of(given)))
 
 
 @click.command("work")
@@ -41,7 +38,4 @@ def work_command(**given: Any) -> None:
     Prints `ready` when it delivers. Stop it with SIGTERM or Ctrl-C: it finishes what it has begun. With --metrics-port
     it answers GET /metrics there.
     """
-    try:
-        sys.exit(work(settings_of(given)))
-    except PortError as error:
-        raise click.ClickException(str(error)) from None
+    sys.exit(work(settings_of(given)))

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
+from urllib.parse import urlsplit
 
 from repoint.bindings.storage import Storage
 from repoint.config import SettingError, Settings
@@ -22,6 +23,8 @@ def check(settings: Settings) -> None:
     Raises:
         SettingError: for the first of it.
     """
+    if settings.public_url and not leads_somewhere(settings.public_url):
+        raise SettingError("public-url: must be https://HOST or http://HOST, with a port and a path if need be")
     for url in settings.smtp_url:
         _try("smtp-url", partial(RelaySettings.from_url, url))
     _try("bucket", lambda: Storage(settings.data_dir, settings.bucket))
@@ -35,6 +38,22 @@ def unknown_variables() -> Iterator[str]:
     known = {f"REPOINT_{entry.name.upper()}" for entry in fields(Settings)} | OTHERS
     known |= {entry.metadata["also"] for entry in fields(Settings)}
     return (name for name in sorted(os.environ) if name.startswith("REPOINT_") and name not in known)
+
+
+def leads_somewhere(url: str) -> bool:
+    """Whether paths can be put behind this URL so that a browser finds them."""
+    try:
+        parts = urlsplit(url)
+        return bool(
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not (parts.query or parts.fragment or parts.username)
+            and url.isprintable()
+            and " " not in url
+        )
+    except ValueError:  # of a port that is no number, or a bracket that is not closed
+        return False
 
 
 def _try(name: str, use: Callable[[], object]) -> None:

@@ -12,10 +12,14 @@ from repoint.main.api import api_process
 from repoint.main.checking import check
 from repoint.main.installation import CannotOpenError, Installation
 from repoint.main.workers import bounce_process, worker_process
-from repoint.metrics import prepare_metrics, show
+from repoint.metrics import prepare_metrics, shown_metrics
 from repoint.processes import Process, Supervisor, live, settle_garbage
 from repoint.resources import keys
 from repoint.sealing import SealError
+
+
+class PortError(CannotOpenError):
+    """A server cannot listen where it is to."""
 
 
 def serve(settings: Settings) -> int:
@@ -26,7 +30,10 @@ def serve(settings: Settings) -> int:
         PortError: when it cannot listen where it is to; nothing has been opened or made then.
     """
     check(settings)
-    _check_mail_ports(settings)
+    if settings.bounce_domain and settings.bounce_smtp_port:
+        _check_port(settings.bounce_smtp_host, settings.bounce_smtp_port)
+    if settings.inbox_smtp_port and settings.workers and not settings.smtp_url:
+        _check_port("127.0.0.1", settings.inbox_smtp_port)
     with reserve_port(settings.host, settings.port) as port, opened(settings) as installation:
         uvloop.run(_announce_first_key(installation))
         return _supervise(installation, port)
@@ -85,26 +92,14 @@ def work(settings: Settings) -> int:
         PortError: when it cannot show its metrics where it is to.
     """
     check(settings)
-    with opened(settings) as installation, prepare_metrics(settings.data_dir / "metrics"), _showing_metrics(settings):
+    shown: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if settings.metrics_port:
+        _check_port(settings.host, settings.metrics_port)
+        shown = shown_metrics(settings.host, settings.metrics_port)
+    with opened(settings) as installation, prepare_metrics(settings.data_dir / "metrics"), shown:
         settle_garbage()
         uvloop.run(live(lambda life: worker_process(installation, life), lambda: print("ready", flush=True), None))  # noqa: T201
     return 0
-
-
-@contextlib.contextmanager
-def _showing_metrics(settings: Settings) -> Iterator[None]:
-    """A `repoint work` that shows its metrics, if it is to."""
-    if not settings.metrics_port:
-        yield
-        return
-    try:
-        stop = show(settings.host, settings.metrics_port)
-    except OSError as error:
-        raise PortError(f"cannot listen on {settings.host}:{settings.metrics_port}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        stop()
 
 
 async def _announce_first_key(installation: Installation) -> None:
@@ -120,18 +115,10 @@ async def _announce_first_key(installation: Installation) -> None:
         print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _check_mail_ports(settings: Settings) -> None:
-    """Notice before anything is opened that mail cannot be taken where it is to."""
-    if settings.bounce_domain and settings.bounce_smtp_port:
-        with reserve_port(settings.bounce_smtp_host, settings.bounce_smtp_port):
-            pass
-    if settings.inbox_smtp_port and settings.workers and not settings.smtp_url:
-        with reserve_port("127.0.0.1", settings.inbox_smtp_port):
-            pass
-
-
-class PortError(Exception):
-    """The server cannot listen where it is to."""
+def _check_port(host: str, port: int) -> None:
+    """Notice before anything is opened that a port is taken."""
+    with reserve_port(host, port):
+        pass
 
 
 @contextlib.contextmanager

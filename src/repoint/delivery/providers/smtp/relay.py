@@ -100,11 +100,10 @@ def _option(name: str, text: str) -> object:
         raise ValueError(f"starttls must be one of {', '.join(STARTTLS_CHOICES)}")
     try:
         value = TRUTHS[text.lower()] if kind is bool else kind(text)
+        if kind in (int, float) and not 0 < value < math.inf and (name, value) != NO_PACE:
+            raise ValueError
     except (ValueError, KeyError):
-        value = None
-    is_fine = value is not None and (kind not in (int, float) or 0 < value < math.inf or (name, value) == NO_PACE)
-    if not is_fine:
-        raise ValueError(f"the SMTP relay's option {name} cannot be {text!r}")
+        raise ValueError(f"the SMTP relay's option {name} cannot be {text!r}") from None
     return value
 
 
