@@ -57,8 +57,9 @@ def settings_page() -> str:
         default = entry.default
         shown = "" if default in ("", ()) else str(default).lower() if isinstance(default, bool) else str(default)
         meaning = entry.metadata["help"].replace("|", "\\|")
-        environment = f"REPOINT_{entry.name.upper()}"
-        lines.append(f"| `{flag}` | `{environment}` | `{entry.name}` | {shown} | {meaning} |")
+        names = [f"REPOINT_{entry.name.upper()}", *filter(None, [entry.metadata["also"]])]
+        environment = " or ".join(f"`{name}`" for name in names)
+        lines.append(f"| `{flag}` | {environment} | `{entry.name}` | {shown} | {meaning} |")
     return "\n".join([*lines, ""])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PORT_MAX = 65_535
+DAYS_MAX = 36_500  # a hundred years: what is longer leads to before the calendar begins
 
 
 def setting(default: Any, text: str, **more: Any) -> Any:
@@ -112,9 +113,11 @@ class Settings:
     lease_seconds: float = setting(
         30.0, "How long a worker's claim on messages outlives it, if it is killed.", at_least=1
     )
-    message_retention_days: int = setting(90, "How long the ledger of settled messages is kept.", at_least=1)
+    message_retention_days: int = setting(
+        90, "How long the ledger of settled messages is kept.", at_least=1, at_most=DAYS_MAX
+    )
     event_retention_days: int = setting(
-        90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION", at_least=1
+        90, "How long the event log is kept.", also="REPOINT_EVENT_RETENTION", at_least=1, at_most=DAYS_MAX
     )
     rate_limits: str = setting(
         "off",

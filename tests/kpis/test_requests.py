@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from repoint.resources.kpis import definitions
 from tests.kpis.asking import ask
 from tests.kpis.test_kpis import counted  # noqa: F401 - a fixture
+from tests.signed import send_raw
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kpis.md"
 ROW = re.compile(r"\| `([a-z-]+)` \| (✓?) ?\| ?([a-z, -]*?) ?\|")
@@ -93,6 +94,24 @@ def test_times_that_are_left_out_are_filled_in(pinpoint, app_id, given, start, e
 
 
 TIMES = ("StartTime", "EndTime")
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("end-time=0001-01-01T00:00:00Z", "end-time: must be less than 90 days ago"),
+        ("start-time=0001-01-01T00:00:00Z", "start-time: must be less than 90 days ago"),
+        ("start-time=0001-01-01T00:00:00%2B14:00", "start-time: must be an ISO 8601 timestamp"),
+        ("end-time=9999-12-31T23:59:59-14:00", "end-time: must be an ISO 8601 timestamp"),
+        ("start-time=9999-12-31T23:00:00Z", "start-time: must not be in the future"),
+        ("start-time=9999-12-31T23:00:00Z&end-time=9999-01-01T00:00:00Z", "start-time: must not be later than"),
+    ],
+)
+def test_times_at_the_calendars_ends_are_refused_by_name(server, app_id, query, why):
+    path = f"/v1/apps/{app_id}/kpis/daterange/txn-emails-sent?{query}"
+    status, _, answer = send_raw(server, "GET", path, None)
+
+    assert (status, answer["Message"][: len(why)]) == (400, why)
 
 
 def test_a_rate_is_a_fraction_of_one(counted):  # noqa: F811

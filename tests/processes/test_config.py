@@ -78,6 +78,7 @@ def test_doctor_says_when_the_secret_key_is_another(tmp_path):
     [
         (("serve", "--workers", "-1"), "--workers"),
         (("serve", "--event-retention-days", "0"), "--event-retention-days"),
+        (("serve", "--event-retention-days", "1000000"), "--event-retention-days"),
         (("serve", "--port", "65536"), "--port"),
         (("serve", "--public-url", "mail.example.com"), "public-url"),
         (("serve", "--public-url", "https://"), "public-url"),

@@ -109,14 +109,14 @@ def blob(value: Any) -> bytes:
 
 
 def timestamp(value: Any) -> datetime:
-    """ISO 8601 (a missing zone means UTC) or a number of seconds since 1970."""
+    """ISO 8601 (a missing zone means UTC) or a number of seconds since 1970; in UTC."""
     if type(value) in (int, float) and 0 <= value <= EPOCH_SECONDS_MAX:
         return datetime.fromtimestamp(value, UTC)
     try:
         moment = datetime.fromisoformat(string(value).strip())
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter for what is of the year 1 or 9999, and in UTC not any more
         raise ShapeError("must be an ISO 8601 timestamp") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def enumeration(values: list[str]) -> Validator:

@@ -1,7 +1,7 @@
 """GetApplicationDateRangeKpi, GetCampaignDateRangeKpi, GetJourneyDateRangeKpi."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from repoint.clock import iso8601
@@ -68,15 +68,20 @@ async def _answer(call: Call, request: Mapping[str, Any], kpis: Mapping[str, Kpi
 
 def _range(request: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
     """The time asked for; without a start the 31 days before its end."""
-    given: datetime | None = request.get("StartTime")
-    end = (request.get("EndTime") or (min(now, given + RANGE) if given else now)).astimezone(UTC)
-    start = given.astimezone(UTC) if given else end - RANGE
+    start: datetime | None = request.get("StartTime")
+    end: datetime | None = request.get("EndTime")
+    if now - (start or end or now) >= AGE_MAX:
+        raise BadRequestException(f"{'start' if start else 'end'}-time: must be less than {AGE_MAX.days} days ago")
+    if start and not end and start > now:
+        raise BadRequestException("start-time: must not be in the future")
+    end = end or (min(now, start + RANGE) if start else now)
+    start = start or end - RANGE
     if start > end:
         raise BadRequestException("start-time: must not be later than end-time")
     if end - start > RANGE:
         raise BadRequestException(f"start-time and end-time: must be at most {RANGE.days} days apart")
     if now - start >= AGE_MAX:
-        raise BadRequestException(f"start-time: must be less than {AGE_MAX.days} days ago")
+        raise BadRequestException(f"start-time: must be less than {AGE_MAX.days} days ago, 31 days before the end-time")
     return start, end
 
 
