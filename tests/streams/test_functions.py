@@ -198,6 +198,10 @@ def test_a_function_is_tried_on_the_command_line(server, tmp_path):
         (ARN, "python:relative.py", "absolute path"),
         (arn_of("s"), "kafka://host", "names no topic"),
         (arn_of("s"), "https://", "names no host"),
+        (arn_of("s"), "http://[::1", "Invalid IPv6 URL"),
+        (arn_of("s"), "http://host:port/", "Port could not be cast"),
+        (arn_of("s"), "http://host:99999/", "Port out of range"),
+        (arn_of("s"), "file:/tmp/a\nb", "cannot be printed"),
     ],
 )
 def test_a_binding_that_cannot_be_is_refused(server, arn, target, why):

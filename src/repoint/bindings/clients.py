@@ -7,6 +7,7 @@ import boto3
 from botocore.config import Config
 
 CONNECT_SECONDS = 5
+MAKING = threading.Lock()  # of whatever service: they are made by one session
 
 
 class Clients:
@@ -20,12 +21,11 @@ class Clients:
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=calls_max,
         )
-        self._making = threading.Lock()
         self._made: dict[str | None, Any] = {}
 
     def of(self, region: str | None) -> Any:
         """The region's client; None is the region that the environment names."""
-        with self._making:
+        with MAKING:
             if region not in self._made:
                 self._made[region] = boto3.client(self._service, region_name=region, config=self._config)
             return self._made[region]

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+import httpx
 import msgspec
 
 from repoint.bindings.webhooks import shown
@@ -101,7 +102,7 @@ def check(arn: str, target: str, secret: str = "") -> Binding:
     kind = {"https": "http"}.get(scheme, scheme)
     if kind not in KINDS[service]:
         raise BindingError(f"{target!r}: a {service} ARN can be bound to {', '.join(KINDS[service])}")
-    parts = urlsplit(target)
+    parts = _parts(kind, target)
     if kind in ("http", "kafka") and not parts.hostname:
         raise BindingError(f"{target!r}: names no host")
     if kind == "kafka" and not parts.path.strip("/"):
@@ -109,6 +110,19 @@ def check(arn: str, target: str, secret: str = "") -> Binding:
     if kind in ("python", "file") and not parts.path.startswith("/"):
         raise BindingError(f"{target!r}: needs an absolute path")
     return Binding(arn, kind, target, secret)
+
+
+def _parts(kind: str, target: str) -> SplitResult:
+    """A target's parts, if it is the URL it looks like."""
+    if not target.isprintable():
+        raise BindingError(f"{target!r}: has characters that cannot be printed")
+    try:
+        parts = urlsplit(target)
+        if kind == "http":
+            httpx.URL(target, port=parts.port)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise BindingError(f"{target!r}: {error}") from None
+    return parts
 
 
 async def put(db: Database, seal: Seal, binding: Binding, now: datetime) -> None:

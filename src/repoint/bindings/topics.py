@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.bindings import store
 from repoint.bindings.functions import FunctionError, Functions
+from repoint.bindings.webhooks import UNREACHABLE, shown
 from repoint.clock import Clock, iso8601
 from repoint.db import Database
 from repoint.sealing import Seal
@@ -80,10 +81,10 @@ class Topics:
         }
         try:
             answer = await self._http.post(url, content=msgspec.json.encode(notification), headers=headers)
-        except httpx.HTTPError as error:
-            raise TopicError(f"{url}: {str(error) or type(error).__name__}") from error
+        except UNREACHABLE as error:
+            raise TopicError(f"{shown(url)}: {str(error) or type(error).__name__}") from error
         if not answer.is_success:
-            raise TopicError(f"{url}: HTTP {answer.status_code}")
+            raise TopicError(f"{shown(url)}: HTTP {answer.status_code}")
 
 
 def notification_of(arn: str, message_id: str, text: str, now: datetime) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from repoint.clock import Clock
 
 HANDSHAKE_SECONDS: Final = 5.0
 ACCOUNT_HEADER: Final = "x-amz-pinpoint-accountid"
+# The last two: a name that is none; a port that is none, as the library tells it.
+UNREACHABLE: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ExceptionGroup)
 
 
 class WebhookError(Exception):
@@ -49,7 +51,7 @@ class Webhooks:
                 return await self._post(url, body, headers)
         except TimeoutError:
             raise WebhookError(f"{shown(url)}: no answer within {self._seconds:g} seconds") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except UNREACHABLE as error:
             raise WebhookError(f"{shown(url)}: {str(error) or type(error).__name__}") from error
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bytes:
@@ -74,7 +76,7 @@ class Webhooks:
                 return (await self._http.head(url)).headers
         except TimeoutError:
             raise WebhookError(f"{shown(url)}: no answer within {HANDSHAKE_SECONDS:g} seconds") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except UNREACHABLE as error:
             raise WebhookError(f"{shown(url)}: {str(error) or type(error).__name__}") from error
 
     async def shake_hands(self, url: str, account_id: str) -> None:

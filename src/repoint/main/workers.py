@@ -86,7 +86,7 @@ async def forwarding(
 ) -> AsyncIterator[None]:
     """The event streams, forwarded beside a worker's other work until `stopping`."""
     sinks = Sinks(server, functions, settings.data_dir.resolve())
-    forwarder = asyncio.create_task(Forwarder(server, sinks.open, metrics.observe_lag).run(stopping))
+    forwarder = asyncio.create_task(Forwarder(server, sinks, metrics.observe_lag).run(stopping))
     counting = asyncio.create_task(keep(server.db, server.clock, metrics.observe_lag))
     try:
         yield

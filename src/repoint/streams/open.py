@@ -1,14 +1,12 @@
 """From a destination's ARN to what stands behind it. Without a binding that is a file below the data directory."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import httpx
-from botocore.config import Config
 
 from repoint.bindings import store
+from repoint.bindings.clients import Clients
 from repoint.bindings.functions import Functions
 from repoint.bindings.store import Binding
 from repoint.resources.call import Server
@@ -21,6 +19,7 @@ from repoint.streams.sinks.kinesis import KinesisSink
 from repoint.streams.sinks.webhook import WebhookSink
 
 AWS_SECONDS = 30
+CALLS_MAX = 64  # at once, over all streams of a region, on connections that are kept
 DEFAULT_REGION = "us-east-1"
 
 
@@ -30,16 +29,18 @@ class Sinks:
     def __init__(self, server: Server, functions: Functions, data_dir: Path) -> None:
         self._server = server
         self._functions = functions
-        self._data_dir = data_dir
+        self._folder = data_dir / "streams"
+        self._kinesis = Clients("kinesis", calls_max=CALLS_MAX, read_seconds=AWS_SECONDS)
+        self._firehose = Clients("firehose", calls_max=CALLS_MAX, read_seconds=AWS_SECONDS)
 
-    async def open(self, arn: str) -> Sink:
+    async def binding_of(self, arn: str) -> Binding | None:
+        """What an ARN is bound to at the moment."""
+        return await self._server.db.cached(store.load, (self._server.seal, arn))
+
+    def open(self, arn: str, binding: Binding | None) -> Sink:
         """The sink an ARN is bound to, or its file `DATA_DIR/streams/NAME.jsonl`."""
-        binding = await store.load(self._server.db, (self._server.seal, arn))
         if binding is None:
-            return JsonLinesSink(self._data_dir / "streams" / f"{store.name_of(arn)}.jsonl")
-        return self._bound(binding)
-
-    def _bound(self, binding: Binding) -> Sink:
+            return JsonLinesSink(self._folder / f"{store.name_of(arn)}.jsonl")
         if binding.kind == "file":
             return JsonLinesSink(Path(urlsplit(binding.target).path))
         if binding.kind == "python":
@@ -50,11 +51,11 @@ class Sinks:
             return WebhookSink(
                 httpx.AsyncClient(), binding.target, binding.secret, lambda: self._server.clock().timestamp()
             )
-        if store.service_of(binding.arn) == "firehose":
-            return FirehoseSink(_client("firehose", binding.arn), binding.arn)
-        return KinesisSink(_client("kinesis", binding.arn), binding.arn)
+        region = store.region_of(arn) or DEFAULT_REGION
+        if store.service_of(arn) == "firehose":
+            return FirehoseSink(lambda: self._firehose.of(region), arn)
+        return KinesisSink(lambda: self._kinesis.of(region), arn)
 
-
-def _client(service: str, arn: str) -> Any:
-    config = Config(connect_timeout=5, read_timeout=AWS_SECONDS, retries={"total_max_attempts": 1})
-    return boto3.client(service, region_name=store.region_of(arn) or DEFAULT_REGION, config=config)
+    def aside(self, arn: str) -> JsonLinesSink:
+        """The file for what is too large for an ARN's far end, `DATA_DIR/streams/NAME.too-large.jsonl`."""
+        return JsonLinesSink(self._folder / f"{store.name_of(arn)}.too-large.jsonl")

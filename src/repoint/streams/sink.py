@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class SinkError(Exception):
-    """The far end did not take the records; they are written again later. The text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class StreamRecord:
     """One event on its way: its JSON and a line end; `key` keeps an endpoint's records in order."""
@@ -16,6 +12,21 @@ class StreamRecord:
     key: str
     sequence: str
     data: bytes
+
+
+class SinkError(Exception):
+    """The far end did not take the records in `left`, which are in order: they are written again later.
+
+    The text says why.
+    """
+
+    def __init__(self, text: str, left: Sequence[StreamRecord]) -> None:
+        super().__init__(text)
+        self.left = left
+
+
+class TooLargeError(SinkError):
+    """The first of the records that are left is larger than anything the far end takes: it never will."""
 
 
 class Sink(Protocol):
@@ -27,7 +38,7 @@ class Sink(Protocol):
         """Return when all records are safely there.
 
         Raises:
-            SinkError: when any of them is not.
+            SinkError: with those of which that is not known.
         """
 
     async def close(self) -> None:
@@ -58,3 +69,15 @@ def parts(records: Sequence[StreamRecord], count_max: int, bytes_max: int) -> li
         found[-1].append(record)
         size += len(record.data)
     return found
+
+
+def stop_if_too_large(records: Sequence[StreamRecord], bytes_max: int, where: str) -> None:
+    """Call this before anything is written, where a record has a limit.
+
+    Raises:
+        TooLargeError: with the first record that is beyond it.
+    """
+    for number, record in enumerate(records):
+        if len(record.data) > bytes_max:
+            text = f"{where}: a record of {len(record.data)} bytes; there it may have {bytes_max}"
+            raise TooLargeError(text, [record, *records[:number], *records[number + 1 :]])

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from repoint.clock import MOMENT_RULE, epoch_milliseconds, read_moment
 from repoint.resources.events.store import Event
 from repoint.wire.exceptions import BadRequestException
 
 EVENT_BYTES_MAX = 1_000 * 1024
+JSON_BYTES_MAX = 6  # of one character: \u0001
 KEYS_MAX = 40
 KEY_CHARACTERS_MAX = 50
 VALUE_CHARACTERS_MAX = 200
@@ -81,11 +84,11 @@ def _check_keys(attributes: Mapping[str, str], metrics: Mapping[str, float]) -> 
 
 
 def _check_size(given: Mapping[str, Any]) -> None:
-    """Keys, attributes and metrics are bounded already: what can be large are the strings beside them."""
-    characters = sum(len(value) for value in given.values() if type(value) is str)
+    """As JSON. Keys, attributes and metrics are bounded already: what can be large are the strings beside them."""
+    texts = [value for value in (*given.values(), given.get("Session", {}).get("Id")) if type(value) is str]
     if (
-        characters > EVENT_BYTES_MAX // 4
-        and sum(len(value.encode()) for value in given.values() if type(value) is str) > EVENT_BYTES_MAX
+        sum(map(len, texts)) > EVENT_BYTES_MAX // JSON_BYTES_MAX
+        and sum(len(msgspec.json.encode(text)) for text in texts) > EVENT_BYTES_MAX
     ):
         raise BadRequestException(f"The event is larger than {EVENT_BYTES_MAX} bytes")
 

@@ -1,9 +1,9 @@
 """An application's event stream: the three operations, and what its forwarder remembers."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from repoint.bindings.store import BindingError, service_of
 from repoint.clock import iso8601
 from repoint.db import Connection, Database
 from repoint.resources.apps import require_app
@@ -11,6 +11,11 @@ from repoint.resources.call import Call
 from repoint.resources.events.reader import begin_here, forget
 from repoint.wire import shapes
 from repoint.wire.exceptions import BadRequestException, NotFoundException
+
+DESTINATION = re.compile(
+    r"arn:aws[a-z-]*:(kinesis:[a-z0-9-]+:\d{12}:stream|firehose:[a-z0-9-]+:\d{12}:deliverystream)/[A-Za-z0-9_.-]{1,128}\Z",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class EventStream:
     forwarded_at: datetime | None = None
     failures: int = 0
     last_error: str = ""
+    set_aside: int = 0
 
     @property
     def reader_name(self) -> str:
@@ -53,12 +59,11 @@ async def put_event_stream(call: Call, request: shapes.PutEventStreamRequest) ->
 
 
 def _check(given: shapes.WriteEventStream) -> None:
-    try:
-        service = service_of(given["DestinationStreamArn"])
-    except BindingError as error:
-        raise BadRequestException(f"DestinationStreamArn: {error}") from None
-    if service not in ("kinesis", "firehose"):
-        raise BadRequestException("DestinationStreamArn: must be the ARN of a Kinesis or a Firehose stream")
+    if not DESTINATION.match(given["DestinationStreamArn"]):
+        raise BadRequestException(
+            "DestinationStreamArn: must be the ARN of a Kinesis or a Firehose stream, "
+            "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME or arn:aws:firehose:REGION:ACCOUNT:deliverystream/NAME"
+        )
     if not given["RoleArn"].strip():
         raise BadRequestException("RoleArn: must not be blank")
 
@@ -82,7 +87,7 @@ async def delete_event_stream(call: Call, request: shapes.DeleteEventStreamReque
 async def _require(call: Call, app_id: str) -> EventStream:
     row = await call.db.fetch_one(
         """SELECT app_id, destination_arn, role_arn, modified_at, modified_by, forwarded, forwarded_at, failures,
-                  last_error FROM event_stream WHERE app_id = %s""",
+                  last_error, set_aside FROM event_stream WHERE app_id = %s""",
         [app_id],
     )
     if row is None:
@@ -104,7 +109,7 @@ async def load_streams(db: Database, _: None = None) -> list[EventStream]:
     """All streams; for `Database.cached`, whose counters then are those of that moment."""
     rows = await db.fetch_all(
         """SELECT app_id, destination_arn, role_arn, modified_at, modified_by, forwarded, forwarded_at, failures,
-                  last_error FROM event_stream ORDER BY app_id"""
+                  last_error, set_aside FROM event_stream ORDER BY app_id"""
     )
     return [EventStream(*row) for row in rows]
 
@@ -123,3 +128,8 @@ async def record_failure(db: Database, app_id: str, failures: int, error: str) -
     await db.execute(
         "UPDATE event_stream SET failures = %s, last_error = %s WHERE app_id = %s", [failures, error[:1000], app_id]
     )
+
+
+async def record_set_aside(db: Database, app_id: str) -> None:
+    """One event was too large for the far end."""
+    await db.execute("UPDATE event_stream SET set_aside = set_aside + 1 WHERE app_id = %s", [app_id])

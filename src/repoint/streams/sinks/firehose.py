@@ -1,15 +1,14 @@
 """Amazon Data Firehose: PutRecordBatch, at most 500 records and 4 MB a call (AWS's API reference)."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from repoint.streams.sink import SinkError, StreamRecord, parts, waves
+from repoint.streams.calls import Calls, refusal
+from repoint.streams.sink import StreamRecord, parts, stop_if_too_large, waves
 
 RECORDS_MAX = 500
 CALL_BYTES_MAX = 3 * 1024 * 1024
+RECORD_BYTES_MAX = 1000 * 1024
 
 
 class FirehoseSink:
@@ -17,10 +16,11 @@ class FirehoseSink:
 
     records_max = RECORDS_MAX
 
-    def __init__(self, client: Any, arn: str) -> None:
+    def __init__(self, client: Callable[[], Any], arn: str) -> None:
         self._client = client
         self._arn = arn
         self._name = arn.rpartition("/")[2]
+        self._calls = Calls(arn, self._put)
 
     async def write(self, records: Sequence[StreamRecord]) -> None:
         """Put the records, wave by wave.
@@ -28,20 +28,14 @@ class FirehoseSink:
         Raises:
             SinkError: with the first refusal's code and text.
         """
-        for wave in waves(records):
-            for part in parts(wave, RECORDS_MAX, CALL_BYTES_MAX):
-                await asyncio.to_thread(self._put, part)
+        stop_if_too_large(records, RECORD_BYTES_MAX, self._arn)
+        await self._calls.make([part for wave in waves(records) for part in parts(wave, RECORDS_MAX, CALL_BYTES_MAX)])
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        self._client.close()
+        """Let go of the thread; the client is shared."""
+        self._calls.close()
 
-    def _put(self, records: Sequence[StreamRecord]) -> None:
+    def _put(self, records: Sequence[StreamRecord]) -> list[str]:
         entries = [{"Data": record.data} for record in records]
-        try:
-            answer = self._client.put_record_batch(DeliveryStreamName=self._name, Records=entries)
-        except (BotoCoreError, ClientError) as error:
-            raise SinkError(f"{self._arn}: {error}") from error
-        refused = next((one for one in answer["RequestResponses"] if one.get("ErrorCode")), None)
-        if refused is not None:
-            raise SinkError(f"{self._arn}: {refused['ErrorCode']}: {refused.get('ErrorMessage', '')}")
+        answer = self._client().put_record_batch(DeliveryStreamName=self._name, Records=entries)
+        return [refusal(one) for one in answer["RequestResponses"]]

@@ -3,13 +3,15 @@
 import base64
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from repoint.bindings.functions import FunctionError, Functions
 from repoint.clock import Clock
-from repoint.streams.sink import SinkError, StreamRecord
+from repoint.streams.sink import SinkError, StreamRecord, parts, stop_if_too_large
 
 SHARD = "shardId-000000000000"
+CALL_BYTES_MAX = 4 * 1000 * 1000  # a third more in base64, within the 6 MB of a payload
 
 
 class FunctionSink:
@@ -23,18 +25,20 @@ class FunctionSink:
         self._clock = clock
 
     async def write(self, records: Sequence[StreamRecord]) -> None:
-        """Invoke the function with the records.
+        """Invoke the function with the records, as many at a time as its payload may have.
 
         Raises:
             SinkError: when it fails, crashes or takes too long.
         """
-        now = self._clock()
-        try:
-            await self._functions.invoke(
-                self._arn, {"Records": [kinesis_record(record, self._arn, now) for record in records]}
-            )
-        except FunctionError as error:
-            raise SinkError(str(error)) from error
+        stop_if_too_large(records, CALL_BYTES_MAX, self._arn)
+        calls = parts(records, self.records_max, CALL_BYTES_MAX)
+        for number, call in enumerate(calls):
+            now = self._clock()
+            payload = {"Records": [kinesis_record(record, self._arn, now) for record in call]}
+            try:
+                await self._functions.invoke(self._arn, payload)
+            except FunctionError as error:
+                raise SinkError(str(error), list(chain.from_iterable(calls[number:]))) from error
 
     async def close(self) -> None:
         """The functions are everybody's."""

@@ -32,7 +32,7 @@ class JsonLinesSink:
         try:
             await asyncio.to_thread(self._append, b"".join(record.data for record in records))
         except OSError as error:
-            raise SinkError(f"{self._path}: {error.strerror or error}") from error
+            raise SinkError(f"{self._path}: {error.strerror or error}", records) from error
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -8,12 +8,13 @@ from urllib.parse import unquote, urlsplit
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from repoint.streams.sink import SinkError, StreamRecord
+from repoint.streams.sink import SinkError, StreamRecord, stop_if_too_large
 
 # What is wrong the stream says itself; the library would say it ten times a second.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 REQUEST_MILLISECONDS = 30_000
 BATCH_BYTES = 256 * 1024
+RECORD_BYTES_MAX = 1_000_000  # brokers take a little more, unless they are told otherwise
 
 
 class KafkaSink:
@@ -35,6 +36,8 @@ class KafkaSink:
         Raises:
             SinkError: when they cannot be reached, or refuse.
         """
+        where = f"kafka {self._servers}/{self._topic}"
+        stop_if_too_large(records, RECORD_BYTES_MAX, where)
         try:
             producer = await self._connected()
             sent = [
@@ -44,7 +47,7 @@ class KafkaSink:
             await asyncio.gather(*sent)
         except (KafkaError, OSError) as error:
             await self.close()
-            raise SinkError(f"kafka {self._servers}/{self._topic}: {error!r}") from error
+            raise SinkError(f"{where}: {error!r}", records) from error
 
     async def close(self) -> None:
         """Let go of the connections; what was not acknowledged is sent again by the stream."""
