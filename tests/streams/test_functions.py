@@ -123,7 +123,7 @@ HEAD = "import os, sys, time\ndef lambda_handler(event, context):\n    "
         ("os.kill(os.getpid(), 9)", "Runtime.ExitError", "Runtime exited with error: signal: SIGKILL"),
         ("return bytearray(600 * 1024 * 1024) and 1", "MemoryError", ""),
         ("return 'x' * (7 * 1024 * 1024)", "Function.ResponseSizeTooLarge", "6291456 bytes"),
-        ("return object()", "TypeError", "not JSON serializable"),
+        ("return object()", "Runtime.MarshalError", "not JSON serializable"),
     ],
 )
 def test_a_failure_is_reported_as_lambda_reports_it(tmp_path, body, kind, text):
@@ -188,6 +188,17 @@ def test_a_function_is_tried_on_the_command_line(server, tmp_path):
     assert json.loads(functions_test(server, "guide", "1").stdout) == {"got": 1}
     assert unbound.returncode == 1
     assert "nothing is bound to" in unbound.stderr
+
+
+def test_a_function_that_is_tried_shows_what_it_prints_and_finds_the_api(server, tmp_path):
+    source = "import os\nprint('said')\ndef lambda_handler(event, context):\n    return os.environ[event]\n"
+    (tmp_path / "says.py").write_text(source)
+    bind(server, ARN + "3", f"python:{tmp_path}/says.py")
+    command = [REPOINT, "functions", "test", "--data-dir", server.data_dir, "--port", "8123", ARN + "3"]
+    done = subprocess.run(command, input='"AWS_ENDPOINT_URL_PINPOINT"', capture_output=True, text=True)
+
+    assert json.loads(done.stdout) == "http://127.0.0.1:8123"
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["said"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-logger = logging.getLogger(__name__)
+import msgspec
 
 RUNNER = Path(__file__).with_name("runner.py")
 HEAD = struct.Struct(">I")
@@ -28,6 +28,7 @@ EXIT_SECONDS = 1.0
 MEMORY_MEGABYTES = 512
 PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
 PROCESSES_MAX = 4
+FRAME_BYTES_MAX = PAYLOAD_BYTES_MAX + 64 * 1024
 LINE_BYTES_MAX = 64 * 1024
 # What a function must not see of the server it belongs to.
 HIDDEN = ("REPOINT_", "PROMETHEUS_")
@@ -58,10 +59,26 @@ class LocalFunction:
         self._path = path
         self._handler = handler
         self._name = arn.rpartition(":")[2]
+        self._printed = logging.getLogger(f"repoint.function.{self._name}")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
-        self._environment = {**kept, **environment, "AWS_LAMBDA_FUNCTION_NAME": self._name}
+        self._environment = {**kept, **self._lambdas(), **environment}
         self._idle: list[Child] = []
         self._slots = asyncio.Semaphore(PROCESSES_MAX)
+
+    def _lambdas(self) -> dict[str, str]:
+        """What Lambda has in its functions' environment ("Defined runtime environment variables")."""
+        return {
+            "AWS_LAMBDA_FUNCTION_NAME": self._name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MEGABYTES),
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self._name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": f"[$LATEST]{uuid.uuid4().hex}",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+            "LAMBDA_TASK_ROOT": str(self._path.parent),
+            "_HANDLER": f"{self._path.stem}.{self._handler}",
+            "TZ": ":UTC",
+        }
 
     async def invoke(self, event: Any, *, seconds: float = INVOKE_SECONDS) -> Any:
         """Call the handler; returns what it returns.
@@ -123,11 +140,18 @@ class LocalFunction:
         return await self._start(version)
 
     def _version(self) -> int:
+        """When the file, or a module beside it, was last changed."""
         try:
-            return self._path.stat().st_mtime_ns
+            newest = self._path.stat().st_mtime_ns
+            with os.scandir(self._path.parent) as beside:
+                for one in beside:
+                    if one.name.endswith(".py"):
+                        with contextlib.suppress(FileNotFoundError):  # an editor's lock, a file that is being replaced
+                            newest = max(newest, one.stat().st_mtime_ns)
         except OSError as error:
             message = f"Unable to read {self._path}: {error.strerror}"
             raise LocalFailure({"errorType": "Runtime.ImportModuleError", "errorMessage": message}) from None
+        return newest
 
     async def _start(self, version: int) -> Child:
         process = await asyncio.create_subprocess_exec(
@@ -137,10 +161,10 @@ class LocalFunction:
             str(self._path),
             self._handler,
             str(MEMORY_MEGABYTES),
+            str(PAYLOAD_BYTES_MAX),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
             env=self._environment,
             cwd=self._path.parent,
             start_new_session=True,
@@ -159,16 +183,21 @@ class LocalFunction:
         return child
 
     async def _log(self, process: asyncio.subprocess.Process) -> None:
-        """What the handler prints, line by line."""
+        """What the handler prints, line by line; a line too long to be one is several."""
         assert process.stderr is not None
-        while True:
-            try:
-                line = await process.stderr.readline()
-            except ValueError:  # a line too long to be one
-                continue
-            if not line:
-                return
-            logger.info("%s", line.decode(errors="replace").rstrip(), extra={"function": self._name})
+        kept = b""
+        while piece := await process.stderr.read(LINE_BYTES_MAX):
+            *lines, kept = (kept + piece).split(b"\n")
+            for line in lines:
+                self._note(line)
+            if len(kept) >= LINE_BYTES_MAX:
+                self._note(kept)
+                kept = b""
+        if kept:
+            self._note(kept)
+
+    def _note(self, line: bytes) -> None:
+        self._printed.info("%s", line.decode(errors="replace").rstrip(), extra={"function": self._name})
 
     async def _died(self, child: Child, request_id: str) -> dict[str, Any]:
         with contextlib.suppress(TimeoutError):  # its pipe is closed; how it ended is known a little later
@@ -180,12 +209,14 @@ class LocalFunction:
         return {"errorType": "Runtime.ExitError", "errorMessage": message}
 
     async def _discard(self, child: Child) -> None:
-        """Kill a process and all it has started."""
+        """Kill a process and all it has started, also when it is gone itself; what it has printed is not lost."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if child.process.returncode is None:
-                os.killpg(child.process.pid, signal.SIGKILL)
+            os.killpg(child.process.pid, signal.SIGKILL)
         await child.process.wait()
+        await asyncio.wait([child.printing], timeout=EXIT_SECONDS)
         child.printing.cancel()
+        assert child.process.stdin is not None
+        child.process.stdin.close()
 
 
 async def _ask(child: Child, data: bytes) -> Any:
@@ -195,13 +226,18 @@ async def _ask(child: Child, data: bytes) -> Any:
     return await _answer(child)
 
 
-async def _answer(child: Child) -> Any:
+async def _answer(child: Child) -> dict[str, Any]:
     assert child.process.stdout is not None
     (size,) = HEAD.unpack(await child.process.stdout.readexactly(HEAD.size))
-    if size > PAYLOAD_BYTES_MAX:
-        await child.process.stdout.readexactly(size)
-        return {"failure": _too_large("Response")}
-    return json.loads(await child.process.stdout.readexactly(size))
+    if size > FRAME_BYTES_MAX:
+        raise asyncio.IncompleteReadError(b"", size)  # that was not the runner
+    frame = await child.process.stdout.readexactly(size)
+    try:
+        answer: dict[str, Any] = msgspec.json.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"Unable to marshal response: {error}"
+        return {"failure": {"errorType": "Runtime.MarshalError", "errorMessage": message}}
+    return {"failure": _too_large("Response")} if "too_large" in answer else answer
 
 
 def _too_large(what: str) -> dict[str, Any]:

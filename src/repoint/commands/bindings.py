@@ -8,6 +8,7 @@ import click
 
 from repoint.bindings import declared, store
 from repoint.bindings.functions import FunctionError, Functions
+from repoint.config import http_url
 from repoint.options import INSTALLATION, ask, run, settings_options
 from repoint.resources.call import Server
 
@@ -106,16 +107,22 @@ def functions_group() -> None:
 @functions_group.command("test")
 @click.argument("arn")
 @click.argument("payload", type=click.File("r", encoding="utf-8"), default="-")
-@settings_options(INSTALLATION)
+@settings_options((*INSTALLATION, "host", "port"))
 def functions_test(*, arn: str, payload: Any, **given: Any) -> None:
-    """Call a function as Repoint would, with a JSON payload from a file or standard input; show its answer."""
+    """Call a function as Repoint would, with a JSON payload from a file or standard input; show its answer.
+
+    What a local function prints and logs is shown on standard error. The host and port are those of the server whose
+    API it calls.
+    """
     try:
         document = json.load(payload)
     except ValueError as error:
         raise click.ClickException(f"the payload is not JSON: {error}") from None
 
+    api_url = http_url(given["host"], given["port"]) if given["port"] else ""
+
     async def invoke(server: Server) -> Any:
-        functions = Functions(server.db, server.seal, server.clock)
+        functions = Functions(server.db, server.seal, server.clock, api_url=api_url)
         try:
             return await functions.invoke(arn, document)
         finally:
