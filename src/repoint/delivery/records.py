@@ -120,7 +120,7 @@ def email_event(
 ) -> Event:
     """One event of an email; `sent` is what `mail_facts` says of it."""
     document = {
-        "attributes": {**attributes, **TREATMENT},
+        "attributes": {**TREATMENT, **attributes},
         "client_context": {"custom": {"legacy_identifier": row.app_id}},
         "facets": {"email_channel": {"mail_event": {"mail": sent, **detail}}},
     }
@@ -148,18 +148,25 @@ def mail_facts(row: Leased, sender: str, subject: str, sent_at: datetime) -> dic
 
 
 def sms_events(
-    row: Leased, outcome: Outcome, message: Mapping[str, Any], attributes: Mapping[str, str], now: datetime
+    row: Leased,
+    outcome: Outcome,
+    message: Mapping[str, Any],
+    attributes: Mapping[str, str],
+    now: datetime,
+    *,
+    campaign: Mapping[str, str],
 ) -> list[Event]:
-    """Handed over, or given up on; `attributes` are the message's Context and its trace id."""
+    """Handed over, or given up on; `attributes` are the message's Context, its trace id and what names its campaign."""
     is_sent = outcome.status is DeliveryStatus.SUCCESSFUL
     status = SMS_CODE_STATUS.get(outcome.status_code) or SMS_STATUS.get(outcome.status, "INVALID")
-    context = {name: value for name, value in attributes.items() if name != TRACE_ATTRIBUTE}
+    context = {name: value for name, value in attributes.items() if name != TRACE_ATTRIBUTE and name not in campaign}
     origination = message.get("OriginationNumber") or message.get("SenderId")
     country = country_of(row.address)
     document = {
         "attributes": {
             "sender_request_id": row.activity_id,
             **TREATMENT,
+            **campaign,
             **({"origination_phone_number": origination} if origination else {}),
             "destination_phone_number": row.address,
             "record_status": status,

@@ -123,5 +123,6 @@ def _channel_events(delivery: Delivery, now: datetime) -> list[Event]:
         message["RenderedBody"] = delivery.rendered.get("Body", "")
         if delivery.text:
             message["OriginationNumber"] = delivery.text.origination or delivery.text.sender_id
-        return records.sms_events(row, outcome, message, attributes, now)
+        campaign = plan.shared["Context"] if "CampaignId" in plan.shared else {}
+        return records.sms_events(row, outcome, message, attributes, now, campaign=campaign)
     return []
