@@ -115,7 +115,7 @@ class Transfer:
         self._envelope = (b"", b"")
         self._is_content_sent = False
         self._mail = self._rcpt = Reply(0, "")
-        self._expected: Callable[[Reply], None] = self._on_mail
+        self._expected = Transfer._on_mail  # no bound method: it would keep this, and all emails, for the collector
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[SmtpError | None] = self._loop.create_future()
         self._written_at = self._loop.time()
@@ -135,7 +135,7 @@ class Transfer:
     def heard(self, reply: Reply) -> None:
         """A reply is for whatever waits for one."""
         if not self._done.done():
-            self._expected(reply)
+            self._expected(self, reply)
 
     def lost(self, error: SmtpError) -> None:
         """The message on the wire may have arrived, if its content was sent; the others have not been begun."""
@@ -169,7 +169,7 @@ class Transfer:
             self._outcomes[index] = found
         return None
 
-    def _write(self, data: bytes, expected: Callable[[Reply], None]) -> None:
+    def _write(self, data: bytes, expected: Callable[["Transfer", Reply], None]) -> None:
         self._expected = expected
         self._written_at = self._loop.time()
         self._reader.write(data)
@@ -177,25 +177,25 @@ class Transfer:
     def _write_envelope(self) -> None:
         """The current message's MAIL, RCPT and DATA as one group; MAIL alone without pipelining."""
         mail, rcpt = self._envelope
-        self._write(mail + rcpt + b"DATA\r\n" if self._is_pipelined else mail, self._on_mail)
+        self._write(mail + rcpt + b"DATA\r\n" if self._is_pipelined else mail, Transfer._on_mail)
 
     def _on_mail(self, reply: Reply) -> None:
         self._mail = reply
         if reply.code == SERVICE_CLOSING:
             self.lost(SmtpError(f"421 {reply.text}", SERVICE_CLOSING))
         elif self._is_pipelined:
-            self._expected = self._on_rcpt
+            self._expected = Transfer._on_rcpt
         elif reply.is_ok:
-            self._write(self._envelope[1], self._on_rcpt)
+            self._write(self._envelope[1], Transfer._on_rcpt)
         else:
             self._refuse(reply)
 
     def _on_rcpt(self, reply: Reply) -> None:
         self._rcpt = reply
         if self._is_pipelined:
-            self._expected = self._on_data
+            self._expected = Transfer._on_data
         elif reply.is_ok:
-            self._write(b"DATA\r\n", self._on_data)
+            self._write(b"DATA\r\n", Transfer._on_data)
         else:
             self._refuse(reply)
 
@@ -206,7 +206,10 @@ class Transfer:
         elif is_wanted:
             self._write_content()
         else:  # a relay that says 354 all the same is owed a dot (RFC 2920 section 3.1)
-            self._write(b".\r\n", lambda _: self._refuse(self._rcpt if self._mail.is_ok else self._mail))
+            self._write(b".\r\n", Transfer._on_unwanted_end)
+
+    def _on_unwanted_end(self, _: Reply) -> None:
+        self._refuse(self._rcpt if self._mail.is_ok else self._mail)
 
     def _refuse(self, culprit: Reply) -> None:
         """The current message's envelope was not taken: its transaction is ended, and the next one begun."""
@@ -217,7 +220,7 @@ class Transfer:
         self._settle(self._current, culprit)
         if culprit.code != SERVICE_CLOSING:
             self._current = self._take()
-            self._write(b"RSET\r\n", self._on_reset)
+            self._write(b"RSET\r\n", Transfer._on_reset)
 
     def _on_reset(self, reply: Reply) -> None:
         if not reply.is_ok:
@@ -235,7 +238,7 @@ class Transfer:
         self._following = self._take()
         if self._following is not None and self._is_pipelined:
             data = b"".join((data, *self._envelope, b"DATA\r\n"))
-        self._write(data, self._on_end)
+        self._write(data, Transfer._on_end)
 
     def _on_end(self, reply: Reply) -> None:
         assert self._current is not None
@@ -247,7 +250,7 @@ class Transfer:
         if self._current is None:
             self._done.set_result(None)
         elif self._is_pipelined:
-            self._expected = self._on_mail
+            self._expected = Transfer._on_mail
         else:
             self._write_envelope()
 
