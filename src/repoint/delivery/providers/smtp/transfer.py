@@ -238,6 +238,7 @@ class Transfer:
         self._following = self._take()
         if self._following is not None and self._is_pipelined:
             data = b"".join((data, *self._envelope, b"DATA\r\n"))
+        self._emails[self._current].content = b""
         self._write(data, Transfer._on_end)
 
     def _on_end(self, reply: Reply) -> None:
