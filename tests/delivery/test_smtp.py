@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import gc
 import time
 
 import pytest
 
 from repoint.delivery.provider import DeliveryStatus, Email
 from repoint.delivery.providers.smtp import SmtpProvider
+from repoint.delivery.providers.smtp.transfer import Transfer
 from tests.delivery.hostile_smtp import DROP, SILENCE, Authority, HostileRelay, in_turn
 
 OK, TEMPORARY, PERMANENT = (
@@ -68,6 +70,18 @@ def test_a_good_relay_gets_everything_pipelined():
     assert sorted(relay.recipients) == sorted(one.recipient for one in emails(25))
     assert relay.has_been_pipelined
     assert relay.accepts == 1
+
+
+def test_what_was_sent_is_let_go_at_once():
+    batch = emails(25)
+    gc.disable()
+    try:
+        deliver(batch, HostileRelay())
+
+        assert not any(email.content for email in batch)
+        assert not any(isinstance(one, Transfer) for one in gc.get_objects())  # each would hold its batch
+    finally:
+        gc.enable()
 
 
 def test_a_relay_without_pipelining_is_waited_for():

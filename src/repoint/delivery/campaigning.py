@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from repoint.clock import iso8601
 from repoint.delivery.plan import Plan
 from repoint.delivery.provider import CalledOutcome, DeliveryStatus, Outcome
 from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.resources.campaigns.schedule import is_quiet, known_zones
 from repoint.resources.endpoints.store import Endpoint
-from repoint.resources.events.records import endpoint_text
+from repoint.resources.events.records import ShownEndpoint
 from repoint.resources.events.store import Event
 from repoint.work.outbox import Leased
 
@@ -62,15 +63,14 @@ def context_of(endpoint: Endpoint | None) -> str:
     """The endpoint as the event's client_context has it: JSON in a string."""
     if endpoint is None:
         return "{}"
-    known: dict[str, Any] = {
-        "ChannelType": endpoint.channel_type,
-        "EndpointStatus": "ACTIVE" if endpoint.is_active else "INACTIVE",
-        "OptOut": "ALL" if endpoint.is_opted_out else "NONE",
-        "RequestId": endpoint.request_id,
-        "EffectiveDate": endpoint.effective_at,
-        "UserId": endpoint.user_id,
-    }
-    return endpoint_text(known)
+    return ShownEndpoint(
+        channel_type=endpoint.channel_type or None,
+        endpoint_status="ACTIVE" if endpoint.is_active else "INACTIVE",
+        opt_out="ALL" if endpoint.is_opted_out else "NONE",
+        request_id=endpoint.request_id or None,
+        effective_date=iso8601(endpoint.effective_at),
+        user={"UserId": endpoint.user_id} if endpoint.user_id else {},
+    ).text()
 
 
 def send_events(row: Leased, plan: Plan, outcome: Outcome, client_context: str, now: datetime) -> list[Event]:

@@ -125,7 +125,10 @@ class EmailProvider(Protocol):
     """Carries email."""
 
     async def send(self, emails: Sequence[Email]) -> list[Outcome]:
-        """An outcome for each, in order; faults of the far end are outcomes, not exceptions."""
+        """An outcome for each, in order; faults of the far end are outcomes, not exceptions.
+
+        The content of what was sent may be gone afterwards.
+        """
         ...
 
     async def close(self) -> None:

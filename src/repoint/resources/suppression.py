@@ -71,7 +71,8 @@ async def find(db: Database, region: str, channel_type: str, addresses: Collecti
     wanted = [normal(channel_type, address) for address in addresses]
     rows = await db.fetch_all(
         """SELECT region, channel_type, address, reason, modified_at, app_id, message_id, facts FROM suppression
-           WHERE region = %s AND channel_type = %s AND address = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))""",
+           WHERE region = %s AND channel_type = %s
+             AND address = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))""",
         [region, channel_type, msgspec.json.encode(wanted).decode()],  # as an array it would cost psycopg 400 us
     )
     if not rows:

@@ -45,7 +45,7 @@ def _app_record(event: LoggedEvent, account_id: str) -> Record:
         "session": document.get("session", {}),
         "attributes": document.get("attributes", {}),
         "metrics": document.get("metrics", {}),
-        "client_context": {"custom": {"endpoint": endpoint_text(endpoint)}},
+        "client_context": {"custom": {"endpoint": _shown(endpoint).text()}},
         "awsAccountId": account_id,
     }
 
@@ -66,17 +66,37 @@ def _device(demographic: Mapping[str, str]) -> Record:
     return device
 
 
-def endpoint_text(endpoint: Mapping[str, Any]) -> str:
-    """An endpoint for `client_context`: JSON in a string, as Pinpoint has it, and without the address."""
-    shown = {
-        name: endpoint[name] for name in ("ChannelType", "EndpointStatus", "OptOut", "RequestId") if endpoint.get(name)
-    }
-    if moment := endpoint.get("EffectiveDate"):
-        shown["EffectiveDate"] = iso8601(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
-    if endpoint.get("Demographic"):
-        shown["Demographic"] = endpoint["Demographic"]
-    shown["User"] = {"UserId": endpoint["UserId"]} if endpoint.get("UserId") else {}
-    return msgspec.json.encode(shown).decode()
+class ShownEndpoint(msgspec.Struct, rename="pascal", omit_defaults=True, gc=False):
+    """An endpoint in `client_context`, as Pinpoint has it: without the address.
+
+    A struct, because each mail of a campaign has one.
+    """
+
+    channel_type: str | None = None
+    endpoint_status: str | None = None
+    opt_out: str | None = None
+    request_id: str | None = None
+    effective_date: str | None = None
+    demographic: Mapping[str, str] | None = None
+    user: Mapping[str, str] | None = None
+
+    def text(self) -> str:
+        """JSON, which stands there in a string."""
+        return msgspec.json.encode(self).decode()
+
+
+def _shown(endpoint: Mapping[str, Any]) -> ShownEndpoint:
+    """The endpoint of an application's own event, as the log has it."""
+    moment = endpoint.get("EffectiveDate")
+    return ShownEndpoint(
+        channel_type=endpoint.get("ChannelType") or None,
+        endpoint_status=endpoint.get("EndpointStatus") or None,
+        opt_out=endpoint.get("OptOut") or None,
+        request_id=endpoint.get("RequestId") or None,
+        effective_date=iso8601(datetime.fromisoformat(moment)) if moment else None,
+        demographic=endpoint.get("Demographic") or None,
+        user={"UserId": endpoint["UserId"]} if endpoint.get("UserId") else {},
+    )
 
 
 def _message_record(event: LoggedEvent, account_id: str) -> Record:

@@ -115,7 +115,8 @@ class Transfer:
         self._envelope = (b"", b"")
         self._is_content_sent = False
         self._mail = self._rcpt = Reply(0, "")
-        self._expected = Transfer._on_mail  # no bound method: it would keep this, and all emails, for the collector
+        # No bound method: it would keep all of this, emails too, for the garbage collector.
+        self._expected: Callable[[Transfer, Reply], None] = Transfer._on_mail
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[SmtpError | None] = self._loop.create_future()
         self._written_at = self._loop.time()
@@ -238,7 +239,7 @@ class Transfer:
         self._following = self._take()
         if self._following is not None and self._is_pipelined:
             data = b"".join((data, *self._envelope, b"DATA\r\n"))
-        self._emails[self._current].content = b""
+        self._emails[self._current].content = b""  # its memory is the next one's, and still in the processor's cache
         self._write(data, Transfer._on_end)
 
     def _on_end(self, reply: Reply) -> None:
