@@ -214,3 +214,17 @@ def test_a_question_that_cannot_be_is_refused(server, app_id):
     assert "there is no application nobodys" in fails("users", app="nobodys")
     assert "a funnel has 1 to 10 steps" in fails("funnel", *["a"] * 11)
     assert "names no type" in fails("funnel", "?a=b")
+    for moment in ("0001-01-01", "9999-12-31T23:59:59Z", "yesterday"):
+        assert f"{moment!r} is no moment such as" in fails("users", "--start", moment)
+        assert f"{moment!r} is no moment such as" in fails("conversions", "--end", moment)
+    assert "'nan' is no number" in fails("conversions", "--window-days", "nan")
+    assert "'nan' is no number" in fails("funnel", "a", "--within-hours", "nan")
+
+
+def test_a_question_may_name_moments_as_kpis_do(told):
+    _, ask = told
+    zulu = ask("users", "--start", f"{NOW:%Y-%m-%dT%H:%M:%S}.000Z", "--end", f"{NOW + timedelta(days=1):%Y-%m-%d}")
+    elsewhere = (NOW + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
+
+    assert zulu == ask("users", "--start", elsewhere, "--end", f"{NOW + timedelta(days=1):%Y-%m-%d}")
+    assert [row["day"] for row in zulu] == [str(NOW.date())]

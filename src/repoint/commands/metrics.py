@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import click
 
+from repoint.clock import read_moment
 from repoint.options import INSTALLATION, ask, settings_options
 from repoint.resources.apps import load_app
 from repoint.resources.call import Server
@@ -21,8 +22,35 @@ from repoint.resources.kpis.rollup import rebuild
 from repoint.resources.kpis.scan import Range
 
 RANGE = timedelta(days=31)
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 HOURS_MAX = 366 * 24
-MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment as KPIs write it, or a part of one; in UTC where it has no zone."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read it."""
+        try:
+            moment = read_moment(value)
+        except ValueError:
+            moment = None
+        if moment is None or not FIRST <= moment < LAST:
+            self.fail(f"{value!r} is no moment such as 2031-05-06 or 2031-05-06T07:08:09Z", param, ctx)
+        return moment
+
+
+class Span(click.FloatRange):
+    """A length of time, which NaN is not."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        number: float = super().convert(value, param, ctx)
+        return number if number == number else self.fail(f"{value!r} is no number", param, ctx)  # noqa: PLR0124
 
 
 @click.group("metrics")
@@ -54,8 +82,8 @@ class Asked:
         if await load_app(server.db, self.app_id) is None:
             raise click.ClickException(f"there is no application {self.app_id}")
         now = server.clock()
-        end = self.end.replace(tzinfo=UTC) if self.end else now
-        start = self.start.replace(tzinfo=UTC) if self.start else end - RANGE
+        end = self.end or now
+        start = self.start or end - RANGE
         if start >= end:
             raise click.UsageError("--start must be before --end")
         return Range(self.app_id, start, end)
@@ -69,8 +97,10 @@ def _range_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         settings_options(INSTALLATION),
         click.option("--json", "as_json", is_flag=True, help="One JSON list."),
-        click.option("--end", type=MOMENT, help="Before this moment, in UTC; now unless given."),
-        click.option("--start", type=MOMENT, help="From this moment on, in UTC; 31 days before the end unless given."),
+        click.option(
+            "--end", type=Moment(), help="Before this moment (2031-05-06, 2031-05-06T07:08:09Z); now unless given."
+        ),
+        click.option("--start", type=Moment(), help="From this moment on; 31 days before the end unless given."),
         click.option("--app", "app_id", required=True, help="The application's id."),
     ):
         command = option(command)
@@ -91,7 +121,7 @@ def _event(text: str) -> tuple[str, dict[str, str]]:
 
 @metrics_group.command("conversions")
 @click.option("--event", default=PURCHASE, show_default=True, help="What converts: TYPE, or TYPE?attribute=value&…")
-@click.option("--window-days", type=click.FloatRange(0, 90), default=7, show_default=True)
+@click.option("--window-days", type=Span(0, 90), default=7, show_default=True)
 @click.option("--revenue", default="", help="The metric to sum; _item_price times _quantity of purchases unless given.")
 @click.option("--by-treatment", is_flag=True, help="Each treatment of a campaign by itself.")
 @_range_options
@@ -135,7 +165,7 @@ def metrics_conversions(
 
 @metrics_group.command("funnel")
 @click.argument("steps", nargs=-1, required=True)
-@click.option("--within-hours", type=click.FloatRange(0, HOURS_MAX), help="All steps within so long of the first.")
+@click.option("--within-hours", type=Span(0, HOURS_MAX), help="All steps within so long of the first.")
 @_range_options
 def metrics_funnel(
     *,
