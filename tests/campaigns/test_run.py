@@ -345,6 +345,6 @@ async def keep_house_now(dsn):
     db = Database(dsn)
     await db.open()
     try:
-        await keep_house(db, datetime.now(UTC), event_days=90, message_days=90)
+        await keep_house(db, datetime.now(UTC), event_days=90, message_days=90, inbox_messages=90)
     finally:
         await db.close()

@@ -106,7 +106,7 @@ class World:
     async def wait(self, **ahead):
         """Time goes by, and the house is kept."""
         self.now += timedelta(**ahead)
-        await keep_house(self.server.db, self.now, event_days=90, message_days=90)
+        await keep_house(self.server.db, self.now, event_days=90, message_days=90, inbox_messages=90)
 
     @contextlib.asynccontextmanager
     async def process(self) -> AsyncIterator[Server]:

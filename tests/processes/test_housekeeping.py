@@ -65,3 +65,20 @@ def test_what_metrics_know_of_a_campaign_goes_with_the_log_and_comes_again(tmp_p
         assert eventually(lambda: ask(client, app_id, "unique-deliveries", CampaignId="c100")) == {"": 1.0}
         assert ask(client, app_id, "unique-deliveries", CampaignId="c1") == {"": 1.0}
     assert second.stop() == 0
+
+
+def test_the_inbox_keeps_the_newest(tmp_path):
+    first = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
+    with psycopg.connect(dsn_of(first.data_dir), autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO inbox_message (received_at, channel_type, message_id, sender, recipient, subject, preview,
+                   content)
+               SELECT now(), 'SMS', 'm' || number, '', '', '', '', '{}' FROM generate_series(1, 5) AS number"""
+        )
+    assert first.stop() == 0
+    second = start_server(tmp_path / "data", "--inbox-messages-max", "2", "--log-level", "error")
+    with psycopg.connect(dsn_of(second.data_dir), autocommit=True) as connection:
+        query = "SELECT array_agg(message_id ORDER BY inbox_id) FROM inbox_message"
+
+        assert eventually(lambda: connection.execute(query).fetchone() == (["m4", "m5"],))
+    assert second.stop() == 0

@@ -63,7 +63,8 @@ def test_a_deleted_segments_members_are_removed_behind_the_reply(server, pinpoin
         pinpoint.delete_app(ApplicationId=app_id)
 
     def is_done():
-        on_database(server, lambda database: keep_house(database, system_clock(), event_days=9, message_days=9))
+        days = {"event_days": 9, "message_days": 9}
+        on_database(server, lambda database: keep_house(database, system_clock(), **days, inbox_messages=9))
         return members_of(server, app_id) == left
 
     assert eventually(is_done)

@@ -222,6 +222,7 @@ class Worker:
                     self._server.clock(),
                     event_days=self._settings.event_retention_days,
                     message_days=self._settings.message_retention_days,
+                    inbox_messages=self._settings.inbox_messages_max,
                 )
                 waiting, seconds = await outbox.measure(self._db, self._server.clock())
                 self._metrics.outbox_messages.set(waiting)

@@ -103,13 +103,3 @@ async def delete_message(db: Database, inbox_id: int) -> bool:
 async def delete_all(db: Database) -> int:
     """Forget all."""
     return await db.execute("DELETE FROM inbox_message")
-
-
-async def trim(db: Database, messages_max: int) -> int:
-    """Keep the newest."""
-    return await db.execute(
-        """DELETE FROM inbox_message WHERE inbox_id < (
-               SELECT min(inbox_id) FROM (
-                   SELECT inbox_id FROM inbox_message ORDER BY inbox_id DESC LIMIT %s) AS newest)""",
-        [messages_max],
-    )
