@@ -6,8 +6,10 @@ import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from repoint.clock import system_clock
 from repoint.config import SettingError, Settings
 from repoint.delivery.providers.smtp.relay import RelaySettings
 from repoint.main import CannotOpenError, Installation
@@ -18,6 +20,7 @@ from repoint.sealing import SealError
 
 FREE_BYTES_MIN = 2 * 2**30
 CONNECT_SECONDS = 5
+CLOCK_SECONDS = 0.5  # less is what it takes to look
 BYTEWISE = ("C", "POSIX")
 
 
@@ -105,6 +108,7 @@ async def _database(installation: Installation) -> list[Finding]:
             Finding(is_fine=True, subject="database", text=f"PostgreSQL {version // 10000}.{version % 100}, {size}"),
             Finding(fsync == "on", "durability", f"fsync is {fsync}"),
             _order(database),
+            _time(server.clock() - system_clock()),
             Finding(is_fine=True, subject="outbox", text=f"{waiting} messages waiting"),
             await _secrets(installation, stored),
         ]
@@ -117,6 +121,16 @@ def _order(database: Mapping[str, Any]) -> Finding:
     is_bytewise = order in BYTEWISE or order.lower() in ("c.utf8", "c.utf-8")
     advice = "" if is_bytewise else ", which makes writing slow; see docs/howto/use-your-own-postgresql.md"
     return Finding(is_fine=True, subject="order of text", text=f"{order}{advice}")
+
+
+def _time(ahead: timedelta) -> Finding:
+    """How far ahead of this machine's clock that of the installation is: the database's, where the two differ."""
+    seconds = ahead.total_seconds()
+    if abs(seconds) < CLOCK_SECONDS:
+        return Finding(is_fine=True, subject="clock", text="as the database's")
+    side = "behind" if seconds > 0 else "ahead of"
+    text = f"{abs(seconds):.0f} s {side} the database's, by which Repoint goes; set both machines' by NTP"
+    return Finding(is_fine=False, subject="clock", text=text)
 
 
 async def _secrets(installation: Installation, stored: list[keys.StoredKey]) -> Finding:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from repoint.clock import system_clock
 from repoint.config import Settings
-from repoint.db import Database
+from repoint.db import Database, DatabaseClock
 from repoint.db.embedded import EmbeddedPostgres
 from repoint.db.migrate import MigrationError, load_migrations, migrate
 from repoint.resources.call import Server
@@ -86,16 +85,20 @@ class Installation:
         """What a process shares between its calls, with the database connected."""
         db = Database(self.dsn, connections_max=self.settings.database_connections)
         await db.open()
+        clock = DatabaseClock(db)
+        keeping = asyncio.create_task(clock.keep())
         try:
+            await clock.measure()
             yield Server(
                 db,
                 self.seal,
-                system_clock,
+                clock,
                 self.settings.account_id,
                 self.settings.send_deadline_seconds,
                 self.settings.campaign_call_endpoints_max,
             )
         finally:
+            keeping.cancel()
             await db.close()
 
 
