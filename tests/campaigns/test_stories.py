@@ -235,6 +235,25 @@ def test_an_event_that_could_not_be_answered_within_five_minutes_expires(run_sto
     assert run_story(story) == (["ann"], {"ENDPOINT_PRODUCED": "2", "EXPIRED": "1"})
 
 
+def test_what_a_message_says_is_known_as_long_as_the_message_however_long_its_campaign_is_open(run_story):
+    async def story(world):
+        for name in ("ann", "bob"):
+            await world.put(name)
+        schedule = {"StartTime": "IMMEDIATE", "EndTime": later(world, days=100)}
+        await world.campaign(Schedule={**schedule, "Frequency": "EVENT", "EventFilter": PING})
+        await world.schedule()
+        for name in ("ann", "bob"):
+            await ping(world, name)
+            await world.answer()
+            await world.work()
+            await world.wait(days=60)
+        return await world.ask(
+            "SELECT endpoint_id, content IS NOT NULL FROM message LEFT JOIN activity USING (app_id, activity_id)"
+        )
+
+    assert run_story(story) == [("bob", True)]
+
+
 @pytest.mark.parametrize("frequency", ["EVENT", "IN_APP_EVENT"])
 def test_an_application_has_25_campaigns_that_answer_events_and_no_more(run_story, frequency):
     in_app = {"InAppMessage": {"Layout": "OVERLAYS", "Content": []}}

@@ -209,10 +209,14 @@ async def _ledgers(call: Call, connection: Connection, one: Open, number: int) -
             member = next(name for name, kind in TEMPLATE_TYPES.items() if kind == template_type)
             named["Version"] = treatment.templates[member].get("Version")
         ledger_id = f"{activity_id}-{one.campaign.version}-{number}"
+        # An activity is removed when it is old: one that is used again is new again, told each hour at the most.
         await connection.execute(
-            """INSERT INTO activity (activity_id, app_id, content, created_at) VALUES (%s, %s, %s, %s)
-               ON CONFLICT (activity_id) DO NOTHING""",
-            [ledger_id, one.campaign.app_id, Jsonb(content), call.now()],
+            """WITH made AS (
+                   INSERT INTO activity (activity_id, app_id, content, created_at)
+                   VALUES (%(id)s, %(app)s, %(content)s, %(now)s) ON CONFLICT (activity_id) DO NOTHING)
+               UPDATE activity SET created_at = %(now)s
+               WHERE activity_id = %(id)s AND created_at < %(now)s - interval '1 hour'""",
+            {"id": ledger_id, "app": one.campaign.app_id, "content": Jsonb(content), "now": call.now()},
         )
         made = await connection.execute(
             """INSERT INTO campaign_ledger (ledger_id, activity_id, created_at) VALUES (%s, %s, %s)
