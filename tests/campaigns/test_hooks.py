@@ -187,6 +187,7 @@ FAULTS = [
     (b'{"a": {"Address": "else@example.com"}, "b": {"ChannelType": "SMS"}}', 1, "cannot be changed"),
     (b'{"a": {"Attributes": [1]}, "b": {"Attributes": {"x": [{}]}}}', 1, "Attributes"),
     (b'{"a": {"Metrics": {"m": "1"}}, "b": {"Location": {"Latitude": "x"}}}', 1, "must be a number"),
+    (b'{"a": {"Metrics": {"m": 1%b}}, "b": {"Metrics": {"m": "1"}}}' % (b"0" * 400), 1, "Metrics.m: must be a number"),
     (b'{"a": {"User": "u"}, "b": {"User": {"UserAttributes": 1}}}', 1, "User"),
 ]
 

@@ -5,6 +5,7 @@ guide, "Customizing segments with AWS Lambda".
 """
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,6 @@ from repoint.resources.messages.recipients import PUSH_TYPES
 HOOK_FAILURE = "HOOK_FAILURE"
 OVERRIDES = ("BodyOverride", "TitleOverride")
 OVERRIDDEN_TYPES = frozenset({"SMS", *PUSH_TYPES})
-FIXED = ("Address", "ChannelType")
 
 
 async def consult(asker: Asker, deliveries: Sequence[Delivery]) -> None:
@@ -69,8 +69,7 @@ def changed_endpoint(endpoint: Endpoint, said: Any) -> Endpoint:
         AnswerFaultError: for what is no endpoint, and for another address: where a message goes is settled.
     """
     given = _mapping("the endpoint", said)
-    for member in FIXED:
-        known = endpoint.address if member == "Address" else endpoint.channel_type
+    for member, known in {"Address": endpoint.address, "ChannelType": endpoint.channel_type}.items():
         if given.get(member) not in (None, known):
             raise AnswerFaultError(f"{member}: cannot be changed")
     user = _mapping("User", given.get("User") or {})
@@ -134,9 +133,10 @@ def _numbers(member: str, given: Mapping[str, Any], known: dict[str, float]) -> 
 
 
 def _number(member: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise AnswerFaultError(f"{member}: must be a number")
-    return float(value)
+    """A finite number: a local function may answer with any, and JSON's may be of any size."""
+    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise AnswerFaultError(f"{member}: must be a number")
 
 
 def _location(given: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Any]:
