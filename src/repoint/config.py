@@ -71,7 +71,10 @@ class Settings:
         "unsubscribing lead there. Without one, mail to a relay has none, and mail to the inbox the server's own.",
     )
     trusted_proxies: int = setting(
-        0, "Proxies in front of the server, whose X-Forwarded-For says where opens and clicks come from."
+        0,
+        "Proxies in front of the server: their X-Forwarded-For and X-Forwarded-Proto say where requests, opens and "
+        "clicks come from.",
+        at_least=0,
     )
     bounce_domain: str = setting(
         "", "The domain bounces come back to; each mail then has an envelope sender of its own there (VERP)."

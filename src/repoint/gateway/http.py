@@ -18,6 +18,7 @@ import msgspec
 
 from repoint.gateway.bodies import BodyReader, BodyTimeoutError
 from repoint.gateway.policy import Decision, Policy, denial_message
+from repoint.gateway.proxies import Proxies
 from repoint.gateway.rates import RateDecision, RateLimiter, rate_headers
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SignatureError, SignedRequest, SigningKeyCache, read_claim, verify
@@ -98,6 +99,7 @@ class Gateway:
     rates: RateLimiter | None
     signing_keys: SigningKeyCache
     bodies: BodyReader
+    proxies: Proxies
 
     async def handle(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answer one request; a sink of the HTTP server for everything below /v1."""
@@ -200,10 +202,10 @@ class Gateway:
         action = f"mobiletargeting:{operation.name}"
         resource = self._resource_arn(region, operation, parameters)
         context = {
-            "aws:SourceIp": request.remote_addr,
+            "aws:SourceIp": self.proxies.address(request),
             "aws:RequestedRegion": region,
             "aws:CurrentTime": self.clock().isoformat(),
-            "aws:SecureTransport": "true" if request.scheme == "https" else "false",
+            "aws:SecureTransport": "true" if self.proxies.is_secure(request) else "false",
         }
         decision = key.policy.decide(action=action, resources=[resource], context=context)
         if decision is not Decision.ALLOW:

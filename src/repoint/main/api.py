@@ -19,6 +19,7 @@ from repoint.delivery.receipts import build_receipts
 from repoint.gateway.bodies import BodyReader
 from repoint.gateway.http import AccessKey, Caller, Gateway, Unavailable
 from repoint.gateway.policy import parse_policy
+from repoint.gateway.proxies import Proxies
 from repoint.gateway.rates import AWS_QUOTAS, RateLimiter, parse_limits
 from repoint.gateway.router import Router
 from repoint.gateway.sigv4 import SigningKeyCache
@@ -116,7 +117,7 @@ def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: s
     if settings.inbox:
         pages.add_routes(app, server.db, server.clock, hosts=settings.inbox_hosts)
     receipts = build_receipts(server, settings)
-    tracking_routes.add_routes(app, server, Door(receipts, settings.trusted_proxies))
+    tracking_routes.add_routes(app, server, Door(receipts, Proxies(settings.trusted_proxies)))
     bounce_routes.add_routes(app, receipts, frozenset(settings.ses_topic_arn), settings.sns_trusted_url)
 
     async def api(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: Any) -> None:
@@ -159,6 +160,7 @@ def build_gateway(server: Server, settings: Settings, metrics: Metrics, used_key
         rates=build_rates(settings),
         signing_keys=SigningKeyCache(),
         bodies=BodyReader(),
+        proxies=Proxies(settings.trusted_proxies),
     )
 
 

@@ -16,6 +16,7 @@ from repoint.delivery.receipts import Receipts, SentMail
 from repoint.delivery.subscribers import UNSUBSCRIBE_TAG
 from repoint.delivery.tokens import Recipient, Tokens
 from repoint.delivery.tracking import read_tags
+from repoint.gateway.proxies import Proxies
 from repoint.resources.events import store as events
 from repoint.resources.events.store import Event
 
@@ -56,7 +57,7 @@ class Door:
     """What every address behind the prefix needs."""
 
     receipts: Receipts
-    proxies: int = 0
+    proxies: Proxies
 
     @property
     def tokens(self) -> Tokens:
@@ -66,10 +67,7 @@ class Door:
     def visitor(self, request: falcon.asgi.Request) -> Visitor:
         """The address the outermost trusted proxy saw, and what the program calls itself."""
         agent = (request.user_agent or "")[:AGENT_CHARACTERS_MAX].replace("\x00", "")
-        given = (request.get_header("X-Forwarded-For") or "").split(",")
-        if 0 < self.proxies <= len(given) and given[-self.proxies].strip():
-            return Visitor(given[-self.proxies].strip()[:100].replace("\x00", ""), agent)
-        return Visitor(request.remote_addr, agent)
+        return Visitor(self.proxies.address(request), agent)
 
     def recipient(self, token: str) -> Recipient:
         """Whose token it is.
