@@ -1,11 +1,16 @@
 """What is old goes by itself."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 from psycopg.types.json import Jsonb
 
 from repoint.db.embedded import dsn_of
+from repoint.work.partitions import make_partitions
 from tests.conftest import eventually, start_server
 from tests.kpis.asking import ask
+from tests.streams.conftest import arn_of, lines_of, put_numbered, stream_to
 
 
 def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):
@@ -82,3 +87,60 @@ def test_the_inbox_keeps_the_newest(tmp_path):
 
         assert eventually(lambda: connection.execute(query).fetchone() == (["m4", "m5"],))
     assert second.stop() == 0
+
+
+def test_the_log_keeps_as_many_days_as_it_is_told(tmp_path):
+    """Days of their own, and what came on a day that had none; a stream goes on with what is left."""
+    first = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
+    client, now = first.client(), datetime.now(UTC)
+    app_id = client.create_app(CreateApplicationRequest={"Name": "Old"})["ApplicationResponse"]["Id"]
+    stream_to(client, app_id, arn_of("kept"))
+    asyncio.run(make_days(dsn_of(first.data_dir), now - timedelta(days=9)))
+    with psycopg.connect(dsn_of(first.data_dir), autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO event (arrival_at, app_id, endpoint_id, event_type, event_at, document)
+               SELECT %s - age * interval '1 day', %s, 'e', age::text, now(), '{"application": {}}'
+               FROM unnest(ARRAY[400, 9, 7, 2, 0.5, 0]) AS age""",
+            [now, app_id],
+        )
+    keys = first.access_key_id, first.secret_access_key
+    assert first.stop() == 0
+    days = {"REPOINT_EVENT_RETENTION": "1"}
+    second = start_server(tmp_path / "data", "--log-level", "error", keys=keys, environment=days)
+    with psycopg.connect(dsn_of(second.data_dir), autocommit=True) as connection:
+        left = "SELECT array_agg(event_type ORDER BY event_type) FROM event WHERE app_id = %s"
+        eventually(lambda: connection.execute(left, [app_id]).fetchone() == (["0", "0.5"],))
+        named = "SELECT to_regclass(%s) IS NOT NULL"
+        found = {
+            day: connection.execute(named, [f"event_{now + timedelta(days=day):%Y%m%d}"]).fetchone()[0]
+            for day in (-9, -7, 1, 3)
+        }
+    put_numbered(second.client(), app_id, [7], endpoints=1)
+    file = tmp_path / "data" / "streams" / "kept.jsonl"
+    eventually(lambda: lines_of(file) and lines_of(file)[-1]["attributes"].get("n") == "7")
+    assert second.stop() == 0
+
+    assert found == {-9: False, -7: False, 1: True, 3: True}
+    assert {"0", "0.5"} <= {record["event_type"] for record in lines_of(file)}
+
+
+async def make_days(dsn, day):
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await make_partitions(connection, day)
+
+
+def test_a_deleted_applications_stream_is_forgotten(tmp_path):
+    server = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
+    client = server.client()
+    app_id = client.create_app(CreateApplicationRequest={"Name": "Gone"})["ApplicationResponse"]["Id"]
+    stream_to(client, app_id, arn_of("gone"))
+    client.delete_app(ApplicationId=app_id)
+    assert server.stop() == 0
+    again = start_server(tmp_path / "data", "--log-level", "error")
+    with psycopg.connect(dsn_of(again.data_dir), autocommit=True) as connection:
+        query = (
+            "SELECT (SELECT count(*) FROM event_stream), count(*) FROM event_reader WHERE reader_name LIKE 'stream/%'"
+        )
+
+        assert eventually(lambda: connection.execute(query).fetchone() == (0, 0))
+    assert again.stop() == 0

@@ -141,6 +141,7 @@ async def _purge_apps(connection: Connection) -> None:
         )
         await connection.execute("DELETE FROM user_update WHERE app_id = %s", [app_id])
         await connection.execute("DELETE FROM address_update WHERE app_id = %s", [app_id])
+        await connection.execute("DELETE FROM event_reader WHERE reader_name = 'stream/' || %s", [app_id])
         await connection.execute("DELETE FROM app_purge WHERE app_id = %s", [app_id])
         logger.info("purged application %s", app_id)
 
