@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from repoint.bindings import store
+from repoint.bindings.functions import Functions
 from repoint.bindings.local import LocalFailure, LocalFunction
+from repoint.clock import system_clock
+from repoint.db import Database
+from repoint.db.embedded import dsn_of
+from repoint.sealing import Seal
 from tests.conftest import eventually
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:guide"
@@ -196,3 +202,33 @@ def test_a_file_without_the_handler_is_told_in_lambdas_words(tmp_path):
     (tmp_path / "handler.py").write_text("x = 1\n")
     with pytest.raises(LocalFailure, match="Handler 'lambda_handler' missing on module 'handler'"):
         asyncio.run(LocalFunction(ARN, tmp_path / "handler.py", "lambda_handler", {}).load())
+
+
+def test_what_an_arn_was_bound_to_before_is_let_go(server, tmp_path):
+    """Also where it was at a call when the binding changed."""
+    calls = tmp_path / "calls"
+    source = (
+        "import os, time\ndef lambda_handler(event, context):\n"
+        f"    open({str(calls)!r}, 'a').write('x')\n    time.sleep(event)\n    return os.getpid()\n"
+    )
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.py").write_text(source)
+
+    async def scene():
+        db, seal = Database(dsn_of(server.data_dir)), Seal.from_settings("", server.data_dir)
+        await db.open()
+        functions = Functions(db, seal, system_clock)
+        arn = ARN + "moved"
+        await store.put(db, seal, store.check(arn, f"python:{tmp_path}/old.py"), system_clock())
+        idle = await functions.invoke(arn, 0)
+        busy = [asyncio.create_task(functions.invoke(arn, 1)) for _ in range(2)]
+        await asyncio.to_thread(eventually, lambda: len(calls.read_text()) == 3)
+        await store.put(db, seal, store.check(arn, f"python:{tmp_path}/new.py"), system_clock())
+        new = await functions.invoke(arn, 0)
+        old = {idle, *await asyncio.gather(*busy)}
+        await asyncio.to_thread(eventually, lambda: not any(is_running(pid) for pid in old))
+        assert is_running(new)
+        await functions.close()
+        await db.close()
+
+    asyncio.run(scene())

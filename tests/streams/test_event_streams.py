@@ -210,6 +210,33 @@ def test_a_kafka_that_is_not_there_is_an_error_to_try_again_after():
         asyncio.run(write())
 
 
+@pytest.mark.parametrize(("scheme", "first"), [("kafka", b"\x00\x00\x00"), ("kafkas", b"\x16\x03")])
+def test_kafka_is_spoken_over_tls_where_the_url_says_so(scheme, first):
+    """What a broker is sent first: the length of a request, or a TLS handshake."""
+
+    async def connect(url):
+        sink = KafkaSink(url)
+        with pytest.raises(SinkError):
+            await sink.write([StreamRecord("e", "1", b"{}")])
+        await sink.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def take():
+            with listener.accept()[0] as connection:
+                heard.append(connection.recv(100))
+
+        heard, thread = [], threading.Thread(target=take)
+        thread.start()
+        asyncio.run(
+            connect(f"{scheme}://user:secret@127.0.0.1:{listener.getsockname()[1]}/topic?mechanism=SCRAM-SHA-512")
+        )
+        thread.join()
+
+    assert heard[0].startswith(first)
+    assert b"secret" not in heard[0]
+
+
 def test_lag_is_a_metric(streaming, client, app):
     stream_to(client, app, arn_of(app))
     put_numbered(client, app, [0])

@@ -73,6 +73,7 @@ class Functions:
         self._threads = ThreadPoolExecutor(LAMBDA_CALLS_MAX, thread_name_prefix="lambda")
         self._clients = Clients("lambda", calls_max=LAMBDA_CALLS_MAX, read_seconds=seconds)
         self._local: dict[tuple[str, str], LocalFunction] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def invoke(self, uri: str, payload: Any) -> Any:
         """The far end's answer to a payload; None when it is empty.
@@ -153,6 +154,7 @@ class Functions:
     def _local_function(self, binding: Binding) -> LocalFunction:
         function = self._local.get((binding.arn, binding.target))
         if function is None:
+            self._close_former(binding.arn)
             parts = urlsplit(binding.target)
             environment = {
                 "AWS_REGION": store.region_of(binding.arn) or DEFAULT_REGION,
@@ -163,6 +165,13 @@ class Functions:
             function = LocalFunction(binding.arn, Path(parts.path), parts.fragment or HANDLER, environment)
             self._local[binding.arn, binding.target] = function
         return function
+
+    def _close_former(self, arn: str) -> None:
+        """Let go of the processes of what an ARN was bound to before."""
+        for key in [key for key in self._local if key[0] == arn]:
+            closing = asyncio.create_task(self._local.pop(key).close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _post(self, name: str, url: str, payload: Any, secret: str = "") -> Any:
         try:

@@ -64,6 +64,7 @@ class LocalFunction:
         self._environment = {**kept, **self._lambdas(), **environment}
         self._idle: list[Child] = []
         self._slots = asyncio.Semaphore(PROCESSES_MAX)
+        self._is_closed = False
 
     def _lambdas(self) -> dict[str, str]:
         """What Lambda has in its functions' environment ("Defined runtime environment variables")."""
@@ -110,7 +111,7 @@ class LocalFunction:
             except BaseException:
                 await self._discard(child)
                 raise
-            self._idle.append(child)
+            await self._keep(child)
         if "failure" in answer:
             raise LocalFailure(answer["failure"] | {"requestId": request_id})
         return answer["result"]
@@ -122,10 +123,18 @@ class LocalFunction:
             LocalFailure: when the file is not there or does not load.
         """
         async with self._slots:
-            self._idle.append(await self._child())
+            await self._keep(await self._child())
+
+    async def _keep(self, child: Child) -> None:
+        """For the next call, if there will be one."""
+        if self._is_closed:
+            await self._discard(child)
+        else:
+            self._idle.append(child)
 
     async def close(self) -> None:
-        """Stop all processes."""
+        """Stop all processes, those that are at a call when they are done."""
+        self._is_closed = True
         while self._idle:
             await self._discard(self._idle.pop())
 

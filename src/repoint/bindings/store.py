@@ -6,7 +6,7 @@ aws                         the service the ARN names, by boto3 (AWS_ENDPOINT_UR
 https://host/path           an HTTP endpoint; `secret` signs what it is sent
 python:/path/handler.py     a local function, `lambda_handler(event, context)`; another name by `#name`
 file:/path/events.jsonl     a file of JSON lines
-kafka://host:port/topic     a Kafka topic
+kafka[s]://host:port/topic  a Kafka topic, with an s over TLS
 """
 
 import re
@@ -33,6 +33,9 @@ KINDS: Final = {
 ARN = re.compile(
     r"arn:(aws[a-z-]*):(lambda|kinesis|firehose|sns|personalize):([a-z0-9-]*):([0-9]*):([^\s\x00-\x1f]{1,300})\Z"
 )
+
+BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(:\d{1,5})?\Z", re.ASCII)
+MECHANISM = re.compile(r"mechanism=(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)\Z")
 
 
 class BindingError(Exception):
@@ -99,17 +102,27 @@ def check(arn: str, target: str, secret: str = "") -> Binding:
     """
     service = service_of(arn)
     scheme = target.partition(":")[0].lower()
-    kind = {"https": "http"}.get(scheme, scheme)
+    kind = {"https": "http", "kafkas": "kafka"}.get(scheme, scheme)
     if kind not in KINDS[service]:
         raise BindingError(f"{target!r}: a {service} ARN can be bound to {', '.join(KINDS[service])}")
     parts = _parts(kind, target)
     if kind in ("http", "kafka") and not parts.hostname:
         raise BindingError(f"{target!r}: names no host")
-    if kind == "kafka" and not parts.path.strip("/"):
-        raise BindingError(f"{target!r}: names no topic")
+    if kind == "kafka":
+        _check_kafka(target, parts)
     if kind in ("python", "file") and not parts.path.startswith("/"):
         raise BindingError(f"{target!r}: needs an absolute path")
     return Binding(arn, kind, target, secret)
+
+
+def _check_kafka(target: str, parts: SplitResult) -> None:
+    if not parts.path.strip("/"):
+        raise BindingError(f"{target!r}: names no topic")
+    for broker in parts.netloc.rpartition("@")[2].split(","):
+        if not BROKER.match(broker):
+            raise BindingError(f"{target!r}: {broker!r} is no broker's host:port")
+    if parts.query and not MECHANISM.match(parts.query):
+        raise BindingError(f"{target!r}: after the question mark there may be mechanism=PLAIN, SCRAM-SHA-256 or -512")
 
 
 def _parts(kind: str, target: str) -> SplitResult:
@@ -174,6 +187,11 @@ async def list_all(db: Database, seal: Seal) -> list[Binding]:
     """All bindings, by ARN."""
     rows = await db.fetch_all("SELECT arn, kind, sealed FROM binding ORDER BY arn")
     return [_opened(seal, *row) for row in rows]
+
+
+async def load_all(db: Database, seal: Seal) -> dict[str, Binding]:
+    """All bindings, by ARN; for `Database.cached`."""
+    return {one.arn: one for one in await list_all(db, seal)}
 
 
 async def load(db: Database, key: tuple[Seal, str]) -> Binding | None:

@@ -5,13 +5,12 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-import boto3
 import httpx
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from repoint.bindings import store
+from repoint.bindings.clients import Clients
 from repoint.bindings.functions import FunctionError, Functions
 from repoint.bindings.webhooks import UNREACHABLE, shown
 from repoint.clock import Clock, iso8601
@@ -19,6 +18,7 @@ from repoint.db import Database
 from repoint.sealing import Seal
 
 PUBLISH_SECONDS = 15
+CALLS_MAX = 10
 DEFAULT_REGION = "us-east-1"
 
 
@@ -35,6 +35,7 @@ class Topics:
         self._clock = clock
         self._functions = functions
         self._http = httpx.AsyncClient(timeout=PUBLISH_SECONDS)
+        self._clients = Clients("sns", calls_max=CALLS_MAX, read_seconds=PUBLISH_SECONDS, attempts=2)
 
     async def publish(self, arn: str, message: Any) -> str:
         """Publish a document as a topic's message; returns the message's id.
@@ -48,7 +49,7 @@ class Topics:
             raise TopicError(f"nothing is bound to {arn}: say `repoint bindings set {arn} TARGET`")
         text = msgspec.json.encode(message).decode()
         if binding.kind == "aws":
-            return await asyncio.to_thread(_publish_to_sns, arn, text)
+            return await asyncio.to_thread(self._publish_to_sns, arn, text)
         notification = notification_of(arn, str(uuid.uuid4()), text, self._clock())
         if binding.kind == "python":
             await self._call(arn, notification)
@@ -86,6 +87,13 @@ class Topics:
         if not answer.is_success:
             raise TopicError(f"{shown(url)}: HTTP {answer.status_code}")
 
+    def _publish_to_sns(self, arn: str, text: str) -> str:
+        try:
+            client = self._clients.of(store.region_of(arn) or DEFAULT_REGION)
+            return str(client.publish(TopicArn=arn, Message=text)["MessageId"])
+        except (BotoCoreError, ClientError) as error:
+            raise TopicError(f"{arn}: {error}") from error
+
 
 def notification_of(arn: str, message_id: str, text: str, now: datetime) -> dict[str, Any]:
     """A message as SNS delivers it over HTTP (SNS developer guide, "HTTP/HTTPS notification JSON format"), unsigned."""
@@ -96,12 +104,3 @@ def notification_of(arn: str, message_id: str, text: str, now: datetime) -> dict
         "Message": text,
         "Timestamp": iso8601(now),
     }
-
-
-def _publish_to_sns(arn: str, text: str) -> str:
-    config = Config(connect_timeout=5, read_timeout=PUBLISH_SECONDS, retries={"total_max_attempts": 2})
-    try:
-        client = boto3.client("sns", region_name=store.region_of(arn) or DEFAULT_REGION, config=config)
-        return str(client.publish(TopicArn=arn, Message=text)["MessageId"])
-    except (BotoCoreError, ClientError) as error:
-        raise TopicError(f"{arn}: {error}") from error

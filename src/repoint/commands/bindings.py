@@ -22,7 +22,7 @@ def bindings_group() -> None:
     https://host/path          an HTTP endpoint
     python:/path/handler.py    a local file with lambda_handler(event, context); #name for another name
     file:/path/events.jsonl    a file of JSON lines (streams)
-    kafka://host:port/topic    a Kafka topic (streams)
+    kafka://host:port/topic    a Kafka topic (streams); kafkas:// is over TLS
     """  # noqa: D301 - \b is where click keeps the lines
 
 

@@ -70,8 +70,8 @@ class Forwarder:
     async def _wanted(self) -> Wanted:
         """All streams, and what their ARNs are bound to; that may change while they run."""
         await self._db.settle()
-        found = await self._db.cached(streams.load_streams, None)
-        return {one.app_id: (one, await self._sinks.binding_of(one.destination_arn)) for one in found}
+        found, bindings = await self._db.cached(streams.load_streams, None), await self._sinks.bindings()
+        return {one.app_id: (one, bindings.get(one.destination_arn)) for one in found}
 
     def _is_over(self, wanted: Wanted, app_id: str) -> bool:
         """Whether a stream has been deleted, leads elsewhere now, or has failed in a way we did not foresee."""

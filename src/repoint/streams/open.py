@@ -1,5 +1,6 @@
 """From a destination's ARN to what stands behind it. Without a binding that is a file below the data directory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,9 +34,9 @@ class Sinks:
         self._kinesis = Clients("kinesis", calls_max=CALLS_MAX, read_seconds=AWS_SECONDS)
         self._firehose = Clients("firehose", calls_max=CALLS_MAX, read_seconds=AWS_SECONDS)
 
-    async def binding_of(self, arn: str) -> Binding | None:
-        """What an ARN is bound to at the moment."""
-        return await self._server.db.cached(store.load, (self._server.seal, arn))
+    async def bindings(self) -> Mapping[str, Binding]:
+        """What ARNs are bound to at the moment."""
+        return await self._server.db.cached(store.load_all, self._server.seal)
 
     def open(self, arn: str, binding: Binding | None) -> Sink:
         """The sink an ARN is bound to, or its file `DATA_DIR/streams/NAME.jsonl`."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -18,7 +19,10 @@ RECORD_BYTES_MAX = 1_000_000  # brokers take a little more, unless they are told
 
 
 class KafkaSink:
-    """A topic, `kafka://[user:password@]host:port[,host:port]/topic`. Idempotence keeps each partition in order."""
+    """A topic, `kafka[s]://[user:password@]host:port[,host:port]/topic[?mechanism=SCRAM-SHA-512]`.
+
+    `kafkas` is over TLS. Idempotence keeps each partition in order.
+    """
 
     records_max = 2_000
 
@@ -28,6 +32,8 @@ class KafkaSink:
         user, _, password = credentials.partition(":")
         self._user, self._password = unquote(user), unquote(password)
         self._topic = parts.path.strip("/")
+        self._is_tls = parts.scheme.lower() == "kafkas"
+        self._mechanism = dict(parse_qsl(parts.query)).get("mechanism", "PLAIN")
         self._producer: AIOKafkaProducer | None = None
 
     async def write(self, records: Sequence[StreamRecord]) -> None:
@@ -64,8 +70,9 @@ class KafkaSink:
                 request_timeout_ms=REQUEST_MILLISECONDS,
                 max_batch_size=BATCH_BYTES,
                 linger_ms=5,
-                security_protocol="SASL_PLAINTEXT" if self._user else "PLAINTEXT",
-                sasl_mechanism="PLAIN",
+                security_protocol=("SASL_" if self._user else "") + ("SSL" if self._is_tls else "PLAINTEXT"),
+                ssl_context=ssl.create_default_context() if self._is_tls else None,
+                sasl_mechanism=self._mechanism,
                 sasl_plain_username=self._user or None,
                 sasl_plain_password=self._password or None,
             )
