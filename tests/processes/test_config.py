@@ -81,6 +81,7 @@ def test_doctor_says_when_the_secret_key_is_another(tmp_path):
         (("serve", "--event-retention-days", "1000000"), "--event-retention-days"),
         (("serve", "--port", "65536"), "--port"),
         (("serve", "--public-url", "mail.example.com"), "public-url"),
+        (("serve", "--public-url", "https://mail.example.com/'"), "public-url"),
         (("serve", "--public-url", "https://"), "public-url"),
         (("serve", "--public-url", "https://mail.example.com/?from=mail"), "public-url"),
         (("serve", "--public-url", "https://mail.example.com:https"), "public-url"),

@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
-from urllib.parse import urlsplit
 
 from repoint.bindings.storage import Storage
 from repoint.config import SettingError, Settings
 from repoint.delivery.providers.smtp.relay import RelaySettings
 from repoint.gateway.rates import parse_limits
 from repoint.operations import OPERATIONS
+from repoint.resources.tracking import leads_somewhere
 
 logger = logging.getLogger(__name__)
 OTHERS = frozenset({"REPOINT_CONFIG", "REPOINT_BINDING_SECRET"})
@@ -38,22 +38,6 @@ def unknown_variables() -> Iterator[str]:
     known = {f"REPOINT_{entry.name.upper()}" for entry in fields(Settings)} | OTHERS
     known |= {entry.metadata["also"] for entry in fields(Settings)}
     return (name for name in sorted(os.environ) if name.startswith("REPOINT_") and name not in known)
-
-
-def leads_somewhere(url: str) -> bool:
-    """Whether paths can be put behind this URL so that a browser finds them."""
-    try:
-        parts = urlsplit(url)
-        return bool(
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and parts.port != 0
-            and not (parts.query or parts.fragment or parts.username)
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:  # of a port that is no number, or a bracket that is not closed
-        return False
 
 
 def _try(name: str, use: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from repoint.db import Database
 
 FIELDS_MAX = 50
+URL_CHARACTERS = re.compile(r"[!#-&(-;=?-~]+\Z")  # ASCII that can be seen, without quotes and angle brackets
 ATTRIBUTE_NAME = re.compile(r"[^\x00-\x1f$={}]{1,50}\Z")
 
 
@@ -125,9 +126,21 @@ def base_url(text: str) -> str:
         TrackingError: for what is not a web address.
     """
     url = text if "://" in text else f"https://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise TrackingError(f"not a web address: {text}")
-    if re.search(r"[\s\"'<>]", url) or not url.isascii():
+    if not leads_somewhere(url):
         raise TrackingError(f"not a web address: {text}")
     return url.rstrip("/")
+
+
+def leads_somewhere(url: str) -> bool:
+    """Whether paths can be put behind this URL, in a letter or a header, so that a browser finds them."""
+    try:
+        parts = urlsplit(url)
+        return bool(
+            URL_CHARACTERS.match(url)
+            and parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not (parts.query or parts.fragment or parts.username)
+        )
+    except ValueError:  # of a port that is no number, or a bracket that is not closed
+        return False
