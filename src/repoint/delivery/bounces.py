@@ -7,6 +7,7 @@ have. A refusal of the content, of its size, or of us as its sender says nothing
 import re
 from typing import NamedTuple
 
+SUPPRESSED_CODE = 403  # of a message that was stopped because its address is on the list
 ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<![\d.])([45]\d\d)(?=[ -])")
 # X.1.7 and X.1.8 speak of the sender's address, not of the recipient's.
@@ -83,6 +84,3 @@ def _by_enhanced(class_: str, detail: str) -> BounceKind:
     if subject in ("6", "7"):
         return CONTENT
     return SOFT if subject in ("3", "4") else UNDETERMINED
-
-
-SUPPRESSED_CODE = 403  # of a message that was stopped because its address is on the list

@@ -14,8 +14,6 @@ from repoint.resources.suppression import Suppressed
 from repoint.work import outbox
 from repoint.work.outbox import Settled
 
-SMTP_FAILURE = 500  # what is below was decided here, and nobody's address is to blame
-
 
 async def record(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
     """Settle a batch: a statement for the plain successes of a slice, one for all others, one COPY for the events.
@@ -83,7 +81,7 @@ def bounced_addresses(deliveries: Sequence[Delivery], now: datetime) -> list[Sup
         and delivery.plan.app is not None
         and (outcome := delivery.outcome) is not None
         and outcome.status is DeliveryStatus.PERMANENT_FAILURE
-        and outcome.status_code >= SMTP_FAILURE
+        and outcome.status_code >= records.SMTP_PERMANENT_CODE
         and records.bounce_kind(outcome).is_hard
     ]
 

@@ -1,7 +1,6 @@
 """Outcomes as events: what the event stream will say of a message (Pinpoint's developer guide, "Event streams")."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from repoint.clock import epoch_milliseconds
-from repoint.delivery.bounces import SOFT, SUPPRESSED, SUPPRESSED_CODE, BounceKind, classify
+from repoint.delivery.bounces import ENHANCED, SOFT, SUPPRESSED, SUPPRESSED_CODE, BounceKind, classify
 from repoint.delivery.countries import country_of
 from repoint.delivery.provider import DeliveryStatus, Outcome
 from repoint.resources.events.store import Event
@@ -22,7 +21,6 @@ TOO_LONG_CODE = 413
 SMTP_PERMANENT_CODE = 500  # from here on: a far end's final word; below it: ours, before anything was sent
 TRACE_ATTRIBUTE = "trace_id"
 TREATMENT = {"treatment_id": "0"}  # of all that no experiment sends (the guide's tables of attributes)
-ENHANCED_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 SMS_STATUS = {
     DeliveryStatus.SUCCESSFUL: "DELIVERED",
     DeliveryStatus.THROTTLED: "RATE_EXCEEDED",
@@ -89,7 +87,7 @@ def _bounced(
     now: datetime,
 ) -> Event:
     """As Amazon SES words it: the enhanced status (RFC 3463) if the reply has one, and the reply itself."""
-    enhanced = ENHANCED_STATUS.search(outcome.status_message)
+    enhanced = ENHANCED.search(outcome.status_message)
     reply = outcome.status_message
     if not reply.startswith(str(outcome.status_code)):
         reply = f"{outcome.status_code} {reply}"

@@ -230,9 +230,6 @@ OPERATORS: Mapping[str, Callable[[list[str]], Test]] = {
     "StringLike": _wildcards,
     "StringNotEquals": _not(_equal),
 }
-ADMINISTRATOR = parse_policy(
-    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-)
 
 
 def denial_message(user_arn: str, action: str, resource: str, decision: Decision) -> str:

@@ -122,7 +122,7 @@ async def update_application_settings(
     """Change settings member by member; what is left out keeps its value (unstated by AWS, the safer reading)."""
     app = await require_app(call, request["ApplicationId"])
     given = cast("dict[str, Any]", request["WriteApplicationSettingsRequest"])
-    _check_quiet_time(given.get("QuietTime", {}))
+    check_quiet_time("QuietTime", given.get("QuietTime", {}))
     check_hook("CampaignHook", given.get("CampaignHook", {}))
     async with call.db.settings_change() as connection:
         row = await (
@@ -137,12 +137,17 @@ async def update_application_settings(
     return _settings_document(App(*row))
 
 
-def _check_quiet_time(quiet_time: dict[str, str]) -> None:
+def check_quiet_time(path: str, quiet_time: Mapping[str, str]) -> None:
+    """Two wall clock times, or none.
+
+    Raises:
+        BadRequestException: naming the member, under `path`.
+    """
     for edge in ("Start", "End"):
         if edge in quiet_time and not HOUR_MINUTE.match(quiet_time[edge]):
-            raise BadRequestException(f"QuietTime.{edge}: must be HH:MM on a 24-hour clock, such as 09:00")
+            raise BadRequestException(f"{path}.{edge}: must be HH:MM on a 24-hour clock, such as 09:00")
     if len(quiet_time) == 1:
-        raise BadRequestException("QuietTime: Start and End belong together")
+        raise BadRequestException(f"{path}: Start and End belong together")
 
 
 def check_hook(path: str, hook: Mapping[str, str]) -> None:

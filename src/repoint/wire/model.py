@@ -44,10 +44,7 @@ class Operation:
     query: Mapping[str, Parameter]
     required_query: tuple[Parameter, ...]
     payload: str | None
-    payload_is_required: bool
     validate_payload: Validator | None
-    has_output: bool
-    errors: tuple[str, ...]
 
 
 class Model:
@@ -83,10 +80,7 @@ class Model:
             query={parameter.name: parameter for parameter in query},
             required_query=tuple(p for p in query if p.member in required),
             payload=payload,
-            payload_is_required=payload in required,
             validate_payload=self.validators.shape(shape["members"][payload]["shape"]) if payload else None,
-            has_output="output" in entry,
-            errors=tuple(error["shape"] for error in entry["errors"]),
         )
 
     def _parameter(self, member: str, reference: Mapping[str, Any]) -> Parameter:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from repoint.clock import iso8601
-from repoint.resources.apps import check_hook
+from repoint.resources.apps import check_hook, check_quiet_time
 from repoint.resources.call import Call
 from repoint.resources.campaigns.contents import (
     PUSH_CHANNELS,
@@ -18,7 +18,7 @@ from repoint.resources.campaigns.contents import (
 )
 from repoint.resources.campaigns.far_ends import check_custom
 from repoint.resources.campaigns.faults import refuse
-from repoint.resources.campaigns.schedule import HOUR_MINUTE, IMMEDIATE, ScheduleError, Timetable, read_schedule
+from repoint.resources.campaigns.schedule import IMMEDIATE, ScheduleError, Timetable, read_schedule
 from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
 from repoint.resources.channels.store import load_channels
 from repoint.resources.messages.recipients import CONFIGURED_TYPES
@@ -94,19 +94,6 @@ def _check_not_past(path: str, timetable: Timetable, now: datetime) -> None:
         raise refuse(f"{path}.StartTime", f"{iso8601(timetable.start)} is past")
     if timetable.end is not None and timetable.end <= now:
         raise refuse(f"{path}.EndTime", f"{iso8601(timetable.end)} is past")
-
-
-def check_quiet_time(path: str, quiet_time: Mapping[str, str]) -> None:
-    """Two wall clock times, or none.
-
-    Raises:
-        BadRequestException: naming the member.
-    """
-    for edge in ("Start", "End"):
-        if edge in quiet_time and not HOUR_MINUTE.match(quiet_time[edge]):
-            raise refuse(f"{path}.{edge}", "must be HH:MM on a 24-hour clock, such as 09:00")
-    if len(quiet_time) == 1:
-        raise refuse(path, "Start and End belong together")
 
 
 def _check_event_filter(path: str, given: Mapping[str, Any]) -> None:

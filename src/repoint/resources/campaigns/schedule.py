@@ -7,7 +7,6 @@ schedule is read.
 """
 
 import calendar
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
@@ -23,7 +22,6 @@ RECURRING = {
 }
 WINDOWED = frozenset({"EVENT", "IN_APP_EVENT"})
 MONTHS_PER_YEAR = 12
-HOUR_MINUTE = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\Z")
 # The first place on earth where any wall clock shows a given time is UTC+14.
 EARLIEST_OFFSET = timedelta(hours=14)
 YEAR_MAX = 9990
