@@ -3,10 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any, cast
 
-from repoint.clock import epoch_milliseconds, iso8601
+from repoint.clock import iso8601
 from repoint.db import Connection
 from repoint.resources import tags
 from repoint.resources.apps import App, require_app
@@ -15,8 +14,9 @@ from repoint.resources.campaigns import checks, store
 from repoint.resources.campaigns.activities import Activity, list_activities
 from repoint.resources.campaigns.far_ends import check_far_ends
 from repoint.resources.campaigns.faults import refuse
-from repoint.resources.campaigns.schedule import IMMEDIATE, WINDOWED, next_slot, opens_at, read_schedule
-from repoint.resources.campaigns.store import StoredCampaign, TreatmentState
+from repoint.resources.campaigns.schedule import WINDOWED, read_schedule
+from repoint.resources.campaigns.standing import changed_states, first_states
+from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import treatments_of
 from repoint.resources.segments.sources import load_sources
 from repoint.wire import shapes
@@ -25,8 +25,8 @@ from repoint.wire.paging import Page, split_page
 
 DEFAULTS = ("CampaignHook", "Limits", "QuietTime")
 LABELS = frozenset({"Description", "Name", "TreatmentDescription", "TreatmentName"})
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 OPEN_CAMPAIGNS_MAX = 25  # of an application, of each frequency that answers events: Pinpoint's quota
 
 
@@ -50,7 +50,7 @@ async def create_campaign(call: Call, request: shapes.CreateCampaignRequest) -> 
         created_at=now,
         modified_at=now,
     )
-    campaign = dataclasses.replace(campaign, states=_states(campaign, {}))
+    campaign = dataclasses.replace(campaign, states=first_states(campaign))
     async with call.db.transaction() as connection:
         locked = await connection.execute("SELECT 1 FROM app WHERE app_id = %s FOR KEY SHARE", [app.app_id])
         if await locked.fetchone() is None:
@@ -82,18 +82,26 @@ async def update_campaign(call: Call, request: shapes.UpdateCampaignRequest) -> 
             raise BadRequestException("The campaign was changed by another request at the same time; try again")
         version = latest.version + 1
         changed = dataclasses.replace(
-            latest, version=version, latest_version=version, document=document, fault=None, modified_at=call.now()
+            latest, version=version, latest_version=version, document=document, modified_at=call.now()
         )
-        kept = {state.treatment_id: state for state in latest.states}
-        same = {one.treatment_id: one.schedule for one in treatments_of(latest.document)}
-        changed = dataclasses.replace(changed, states=_states(changed, kept, same))
+        failed = await store.failed_treatments(connection, latest) if latest.fault else ()
+        changed = changed_states(changed, latest, given, failed)
         await _check_quota(connection, changed, latest)
         await store.insert_version(connection, changed)
-        for treatment in treatments_of(document):
-            timetable = read_schedule(treatment.schedule)
-            end = timetable.end if timetable.is_windowed else changed.modified_at
-            await store.move_window(connection, changed, treatment.treatment_id, end)
+        await _move_windows(connection, changed)
     return await _shown(call, changed)
+
+
+async def _move_windows(connection: Connection, campaign: StoredCampaign) -> None:
+    """Windows that are open close by the new schedules, those of treatments that are gone at once."""
+    ends: dict[str, datetime | None] = {state.treatment_id: campaign.modified_at for state in campaign.states}
+    for treatment in treatments_of(campaign.document):
+        timetable = read_schedule(treatment.schedule)
+        if timetable.is_windowed:
+            ends[treatment.treatment_id] = timetable.end
+    for treatment_id, end in ends.items():
+        await store.move_window(connection, campaign, treatment_id, end)
+    await store.close_other_windows(connection, campaign, list(ends))
 
 
 def _merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +172,7 @@ async def get_campaign_activities(
     page = page_of(request.get("PageSize"), request.get("Token"), f"activities/{app.app_id}/{request['CampaignId']}")
     before = None
     if page.after:
-        before = EPOCH + timedelta(milliseconds=_number(page)), str(page.after[-1])
+        before = EPOCH + timedelta(microseconds=_number(page)), str(page.after[-1])
     await _require(call, app, request["CampaignId"])
     async with call.db.connection() as connection:
         rows = await list_activities(connection, app.app_id, request["CampaignId"], before=before, limit=page.size + 1)
@@ -176,14 +184,14 @@ async def get_campaign_activities(
 
 
 def _position(activity: Activity) -> list[Any]:
-    return [epoch_milliseconds(activity.slot), activity.activity_id]
+    return [(activity.slot - EPOCH) // MICROSECOND, activity.activity_id]
 
 
 def _number(page: Page) -> int:
     """The number a token holds first."""
     assert page.after
     number = page.after[0]
-    if not isinstance(number, int) or not 0 <= number <= epoch_milliseconds(datetime.max.replace(tzinfo=UTC)):
+    if not isinstance(number, int) or not 0 <= number <= (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND:
         raise BadRequestException("token: was not given out by a previous page")
     return min(number, store.VERSION_MAX) if len(page.after) == 1 else number
 
@@ -230,38 +238,6 @@ async def _check_quota(connection: Connection, campaign: StoredCampaign, before:
     if await store.count_open(connection, campaign.app_id, frequency) >= OPEN_CAMPAIGNS_MAX:
         rule = f"an application may have {OPEN_CAMPAIGNS_MAX} campaigns of Frequency {frequency} that are not over"
         raise refuse("Schedule.Frequency", rule)
-
-
-def _states(
-    campaign: StoredCampaign, kept: dict[str, TreatmentState], same: Mapping[str, Mapping[str, Any]] = NOTHING
-) -> tuple[TreatmentState, ...]:
-    """Where each treatment stands: as before while its schedule is the same, else by its new schedule from now on.
-
-    What began IMMEDIATE does not begin again because its schedule's other members change.
-    """
-    found = []
-    for treatment in treatments_of(campaign.document):
-        state = kept.get(treatment.treatment_id)
-        if state is not None and same.get(treatment.treatment_id) == treatment.schedule:
-            found.append(state)
-            continue
-        timetable = read_schedule(treatment.schedule)
-        last = state.last_slot if state else None
-        was_immediate = same.get(treatment.treatment_id, {}).get("StartTime") == IMMEDIATE
-        began = last if was_immediate and last else campaign.modified_at
-        slot = next_slot(timetable, _passed(campaign, last), began)
-        opens = opens_at(timetable, slot) if slot else None
-        running, is_open = (state.is_running, state.is_open) if state else (False, False)
-        found.append(TreatmentState(treatment.treatment_id, slot, opens, last, running, is_open))
-    return tuple(found)
-
-
-def _passed(campaign: StoredCampaign, last: datetime | None) -> datetime | None:
-    """The moment after which a new schedule's slots count: those that went by before it was written do not."""
-    if last is None and campaign.version == 1:
-        return None
-    lenient = campaign.modified_at - timedelta(seconds=checks.PAST_SECONDS_MAX)
-    return max(last, lenient) if last else lenient
 
 
 async def _page(call: Call, campaigns: list[StoredCampaign], token: str | None) -> shapes.CampaignsResponse:

@@ -8,6 +8,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from repoint.db import Connection
+from repoint.resources.campaigns.faults import stop_without_segments
 from repoint.resources.campaigns.rules import FILTERED_OUT
 from repoint.work import pacing
 from repoint.work.outbox import MAY_BE_SENT
@@ -41,6 +42,7 @@ class UnderWay:
 
 async def look_after(connection: Connection, now: datetime) -> int:
     """All runs under way that nobody else looks after now, in the caller's transaction; returns how many go on."""
+    await stop_without_segments(connection, now)
     cursor = await connection.execute(
         """SELECT a.activity_id, a.app_id, a.campaign_id, a.treatment_id, a.frequency, a.state, a.reason, a.expires_at,
                   a.rate, ARRAY(SELECT ledger_id FROM campaign_ledger l WHERE l.activity_id = a.activity_id),

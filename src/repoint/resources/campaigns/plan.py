@@ -35,7 +35,7 @@ class Run:
     def start(self) -> datetime:
         """When it was to begin."""
         opens = opens_at(self.timetable, self.slot)
-        return max(opens, self.campaign.created_at) if self.timetable.is_local else opens
+        return max(opens, self.campaign.modified_at) if self.timetable.is_local else opens
 
 
 async def plan_next(connection: Connection, now: datetime, *, late_seconds: float) -> bool:
@@ -85,8 +85,10 @@ async def _plan(connection: Connection, run: Run, now: datetime, *, late_seconds
     following = next_slot(timetable, run.slot, run.slot)
     is_superseded = following is not None and opens_at(timetable, following) <= now
     is_late = now - run.start > timedelta(seconds=late_seconds) and not timetable.is_windowed
-    if campaign.is_paused:
-        pass  # a run that comes while the campaign is paused is skipped, and not made up for
+    # A run that comes while the campaign is paused is skipped, and not made up for; a window opens, and waits.
+    is_skipped = campaign.is_paused and not timetable.is_windowed
+    if is_skipped:
+        pass
     elif is_late or is_superseded:
         late = f"It was to begin at {run.start:%Y-%m-%d %H:%M:%S} UTC and was found at {now:%Y-%m-%d %H:%M:%S} UTC"
         why = "the next run was due by then" if is_superseded and not is_late else "too late to begin"
@@ -102,7 +104,7 @@ async def _plan(connection: Connection, run: Run, now: datetime, *, late_seconds
                next_slot = %s, next_at = %s
            WHERE app_id = %s AND campaign_id = %s AND treatment_id = ANY(%s)""",
         [
-            campaign.is_paused,
+            is_skipped,
             following,
             opens_at(timetable, following) if following else None,
             campaign.app_id,

@@ -189,11 +189,11 @@ async def insert_campaign(connection: Connection, campaign: StoredCampaign) -> N
 
 
 async def insert_version(connection: Connection, campaign: StoredCampaign) -> None:
-    """A version, the latest from now on, and where its treatments stand. What made an older one invalid is over."""
+    """A version, the latest from now on, and where it and its treatments stand."""
     await connection.execute(
-        """UPDATE campaign SET latest_version = %s, fault = NULL, fault_reason = ''
+        """UPDATE campaign SET latest_version = %s, fault = %s, fault_reason = %s
            WHERE app_id = %s AND campaign_id = %s""",
-        [campaign.version, campaign.app_id, campaign.campaign_id],
+        [campaign.version, campaign.fault, campaign.fault_reason, campaign.app_id, campaign.campaign_id],
     )
     await connection.execute(
         """INSERT INTO campaign_version (app_id, campaign_id, version, document, modified_at)
@@ -230,6 +230,28 @@ async def move_window(
              AND frequency IN ('EVENT', 'IN_APP_EVENT')""",
         [end, campaign.app_id, campaign.campaign_id, treatment_id],
     )
+
+
+async def close_other_windows(connection: Connection, campaign: StoredCampaign, treatment_ids: Sequence[str]) -> None:
+    """No other treatment than these waits for events any more."""
+    await connection.execute(
+        """UPDATE campaign_activity SET expires_at = %s
+           WHERE app_id = %s AND campaign_id = %s AND treatment_id <> ALL (%s::text[]) AND ended_at IS NULL
+             AND frequency IN ('EVENT', 'IN_APP_EVENT')""",
+        [campaign.modified_at, campaign.app_id, campaign.campaign_id, list(treatment_ids)],
+    )
+
+
+async def failed_treatments(connection: Connection, campaign: StoredCampaign) -> set[str]:
+    """The treatments of a campaign whose last run has failed."""
+    cursor = await connection.execute(
+        """SELECT t.treatment_id FROM campaign_treatment t JOIN campaign_activity a
+             ON a.app_id = t.app_id AND a.campaign_id = t.campaign_id AND a.treatment_id = t.treatment_id
+            AND a.slot = t.last_slot
+           WHERE t.app_id = %s AND t.campaign_id = %s AND a.result = 'FAIL'""",
+        [campaign.app_id, campaign.campaign_id],
+    )
+    return {treatment_id for (treatment_id,) in await cursor.fetchall()}
 
 
 async def delete_campaign(connection: Connection, app_id: str, campaign_id: str) -> None:
