@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import pytest
 
 from repoint.resources.events.reader import Position, load_position, read, save_position
 from repoint.work.partitions import LOCK_MILLISECONDS, drop_partitions, make_partitions
+from tests.conftest import REPOINT
 from tests.events.conftest import event
 
 NOW = datetime(2041, 5, 6, tzinfo=UTC)
@@ -185,3 +187,13 @@ def test_the_log_is_listed_by_type_and_number(put, logged):
     assert [one["attributes"]["n"] for one in logged("--type", "odd")] == ["1", "3", "5"]
     assert [one["attributes"]["n"] for one in logged("--limit", "2")] == ["0", "1"]
     assert all(json.dumps(one) for one in logged())
+
+
+def test_what_clients_call_things_cannot_write_on_a_terminal(put, server, app_id):
+    put("e\x1b[2J", x=event("a\nb\x1b[31m", Attributes={"\x07": "\x1b"}))
+    command = [REPOINT, "events", "list", "--data-dir", server.data_dir, "--app", app_id]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert len(printed.splitlines()) == 1
+    assert printed.strip().isprintable()
+    assert "a\\nb\\x1b[31m" in printed

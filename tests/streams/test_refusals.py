@@ -148,6 +148,28 @@ def test_a_function_gets_no_more_than_a_payload_may_have(streaming, client, app,
     assert max(counts) <= 4
 
 
+def test_a_record_that_a_function_cannot_take_is_tried_alone(streaming, client, app, tmp_path):
+    """It holds up what comes after it, but what came before is not repeated with it for ever."""
+    calls, broken = tmp_path / "calls", tmp_path / "broken"
+    broken.touch()
+    (tmp_path / "picky.py").write_text(f"""import base64, json, os
+def lambda_handler(event, context):
+    numbers = [json.loads(base64.b64decode(one["kinesis"]["data"]))["attributes"]["n"] for one in event["Records"]]
+    open({str(calls)!r}, "a").write(",".join(numbers) + "\\n")
+    assert "5" not in numbers or not os.path.exists({str(broken)!r})
+""")
+    bind(streaming, arn_of(app), f"python:{tmp_path}/picky.py")
+    stream_to(client, app, arn_of(app))
+    put_numbered(client, app, range(10))
+    eventually(lambda: calls.exists() and calls.read_text().splitlines()[-2:] == ["5", "5"])
+    broken.unlink()
+    eventually(lambda: streams(streaming)[app]["forwarded"] == 10)
+
+    before = [line for line in calls.read_text().splitlines() if "4" in line.split(",")]
+    assert len(before) <= 4
+    assert calls.read_text().splitlines()[-1].endswith("9")
+
+
 def test_a_record_that_is_too_large_is_set_aside_and_holds_nobody_up(streaming, client, app):
     """A webhook that takes 100 kB at a time: batches come in halves, what is larger by itself goes to a file."""
     aside = streaming.data_dir / "streams" / f"{app}.too-large.jsonl"

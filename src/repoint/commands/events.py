@@ -87,7 +87,13 @@ class _Printer:
         else:
             attributes = msgspec.json.encode(record["attributes"]).decode()
             moment = f"{event.arrival_at:%Y-%m-%d %H:%M:%S}"
-            click.echo(f"{moment}  {event.event_type:<28} {record['client']['client_id']:<36}  {attributes}")
+            event_type, client_id = _plain(event.event_type), _plain(record["client"]["client_id"])
+            click.echo(f"{moment}  {event_type:<28} {client_id:<36}  {attributes}")
+
+
+def _plain(text: str) -> str:
+    """A text of a client's as it may stand in a line of a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 async def _print_from(server: Server, position: Position, app_id: str | None, show: _Printer, *, follow: bool) -> None:

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from repoint.bindings.functions import FunctionError, Functions
@@ -15,7 +14,11 @@ CALL_BYTES_MAX = 4 * 1000 * 1000  # a third more in base64, within the 6 MB of a
 
 
 class FunctionSink:
-    """A handler, called with up to 100 records; what it raises is a batch to be tried again."""
+    """A handler, called with up to 100 records; what it raises is a batch to be tried again.
+
+    After a failure it gets half as many at a time, until what fails is alone: the others have been taken then, and are
+    not repeated with it. (Lambda's event source mappings can do the same, as `BisectBatchOnFunctionError`.)
+    """
 
     records_max = 100
 
@@ -23,6 +26,7 @@ class FunctionSink:
         self._functions = functions
         self._arn = arn
         self._clock = clock
+        self._count_max = self.records_max
 
     async def write(self, records: Sequence[StreamRecord]) -> None:
         """Invoke the function with the records, as many at a time as its payload may have.
@@ -31,14 +35,18 @@ class FunctionSink:
             SinkError: when it fails, crashes or takes too long.
         """
         stop_if_too_large(records, CALL_BYTES_MAX, self._arn)
-        calls = parts(records, self.records_max, CALL_BYTES_MAX)
-        for number, call in enumerate(calls):
+        left = records
+        while left:
+            call = parts(left, self._count_max, CALL_BYTES_MAX)[0]
             now = self._clock()
             payload = {"Records": [kinesis_record(record, self._arn, now) for record in call]}
             try:
                 await self._functions.invoke(self._arn, payload)
             except FunctionError as error:
-                raise SinkError(str(error), list(chain.from_iterable(calls[number:]))) from error
+                self._count_max = max(1, len(call) // 2)
+                raise SinkError(str(error), left) from error
+            self._count_max = min(self.records_max, 2 * self._count_max)
+            left = left[len(call) :]
 
     async def close(self) -> None:
         """The functions are everybody's."""
