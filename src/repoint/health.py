@@ -1,24 +1,17 @@
 """What says from outside whether a process is well: `/healthz`, `/readyz` and `/metrics`."""
 
 import asyncio
-from typing import Any, Protocol
 
 import falcon.asgi
 
 from repoint.db import Database, DatabaseUnavailableError
 from repoint.metrics import Metrics, exposition
+from repoint.web import App
 
 ANSWER_SECONDS = 4
 
 
-class Routable(Protocol):
-    """An HTTP application that routes can be put into."""
-
-    def add_route(self, uri_template: str, resource: Any) -> None:
-        """Put a resource at an address."""
-
-
-def add_routes(app: Routable, db: Database, metrics: Metrics) -> None:
+def add_routes(app: App, db: Database, metrics: Metrics) -> None:
     """Put all three into an application."""
     app.add_route("/healthz", Health())
     app.add_route("/readyz", Readiness(db))

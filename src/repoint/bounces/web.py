@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import falcon
 import falcon.asgi
@@ -13,6 +13,7 @@ from repoint.bounces.ses import message_id_of, read_notification
 from repoint.bounces.sns import FetchError, NotBelievedError, SnsVerifier
 from repoint.db import DatabaseUnavailableError
 from repoint.delivery.receipts import Receipts
+from repoint.web import App, read_body
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class SnsInlet:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """A notification, or the question whether we want any."""
-        message = decoded(await self._body(request))
+        message = decoded(await read_body(request, BODY_BYTES_MAX))
         try:
             await self._verifier.verify(message)
             if message["Type"] == "SubscriptionConfirmation":
@@ -65,14 +66,6 @@ class SnsInlet:
             logger.warning("a message to /t/sns is put off: %s", error)
             raise falcon.HTTPServiceUnavailable(retry_after=30) from None
         response.media = {}
-
-    async def _body(self, request: falcon.asgi.Request) -> bytes:
-        body = b""
-        async for chunk in request.stream:
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                raise falcon.HTTPPayloadTooLarge
-        return body
 
     async def _count(self, notification: Mapping[str, Any]) -> None:
         """What is not about a mail of ours is taken and forgotten: others may send through the same account."""
@@ -102,13 +95,6 @@ def decoded(body: bytes) -> dict[str, Any]:
     return document
 
 
-class Routable(Protocol):
-    """An HTTP application that routes can be put into."""
-
-    def add_route(self, uri_template: str, resource: Any) -> None:
-        """Put a resource at an address."""
-
-
-def add_routes(app: Routable, receipts: Receipts, topics: frozenset[str], trusted_url: str) -> None:
+def add_routes(app: App, receipts: Receipts, topics: frozenset[str], trusted_url: str) -> None:
     """Put the inlet into an application; without topics it believes nobody."""
     app.add_route("/t/sns", SnsInlet(receipts, SnsVerifier(fetch, receipts.clock, topics, trusted_url)))

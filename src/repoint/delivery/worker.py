@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from repoint.config import Settings
-from repoint.db import Database, DatabaseUnavailableError
+from repoint.db import Database, DatabaseUnavailableError, listen
 from repoint.delivery.courier import Courier
 from repoint.delivery.pipeline import Delivery, Providers
 from repoint.delivery.returns import ReturnPaths
@@ -41,7 +41,6 @@ CALLS_MAX = 64  # called slices in work at once, of all activities
 IDLE_SECONDS_MAX = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 DRAW_BITS = 62
-RECONNECT_SECONDS = 0.5
 
 
 class Worker:
@@ -203,16 +202,9 @@ class Worker:
             wake.set()
 
     async def _listen(self) -> None:
-        """Wake up when messages are accepted; connect again when the connection is lost."""
-        while True:
-            with contextlib.suppress(psycopg.OperationalError):
-                connection = await psycopg.AsyncConnection.connect(self._db.dsn, autocommit=True)
-                async with connection:
-                    await connection.execute("LISTEN outbox")
-                    self._wake_up()
-                    async for _ in connection.notifies():
-                        self._wake_up()
-            await asyncio.sleep(RECONNECT_SECONDS)
+        """Wake up when messages are accepted."""
+        async for _ in listen(self._db.dsn, "outbox"):
+            self._wake_up()
 
     async def _keep_house(self) -> None:
         while True:

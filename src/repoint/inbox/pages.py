@@ -14,17 +14,16 @@ from typing import Any
 import falcon
 import falcon.asgi
 import msgspec
-import psycopg
 from falcon.asgi import SSEvent
 
 from repoint.clock import Clock, iso8601
-from repoint.db import Database
+from repoint.db import Database, listen
 from repoint.inbox import store
 from repoint.inbox.smtp import header, read_email, text_of_part
 from repoint.inbox.store import InboxMessage
+from repoint.web import App
 from repoint.wire.paging import read_token, token_of
 
-App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 STATIC = Path(__file__).parent / "static"
 FILES = {
     "/inbox": ("inbox.html", "text/html; charset=utf-8"),
@@ -62,19 +61,9 @@ class Arrivals:
                 await self._changed.wait()
 
     async def _listen(self) -> None:
-        while True:
-            with contextlib.suppress(psycopg.OperationalError):
-                connection = await psycopg.AsyncConnection.connect(self._db.dsn, autocommit=True)
-                async with connection:
-                    await connection.execute("LISTEN inbox")
-                    await self._announce()
-                    async for _ in connection.notifies():
-                        await self._announce()
-            await asyncio.sleep(1)
-
-    async def _announce(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        async for _ in listen(self._db.dsn, "inbox"):
+            async with self._changed:
+                self._changed.notify_all()
 
 
 class HostCheck:

@@ -32,6 +32,7 @@ from repoint.resources.call import Call, Server
 from repoint.sealing import Seal
 from repoint.tracking import routes as tracking_routes
 from repoint.tracking.hits import Door
+from repoint.web import App
 from repoint.wire.model import Model
 from repoint.work import outbox
 
@@ -109,9 +110,9 @@ async def _measure_outbox(server: Server, metrics: Metrics) -> None:
         await asyncio.sleep(OUTBOX_SECONDS)
 
 
-def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> pages.App:
+def build_app(server: Server, settings: Settings, metrics: Metrics, used_keys: set[str]) -> App:
     """The HTTP application: the API under /v1, health, metrics, the inbox."""
-    app: pages.App = falcon.asgi.App(cors_enable=False)
+    app: App = falcon.asgi.App(cors_enable=False)
     gateway = build_gateway(server, settings, metrics, used_keys)
     health.add_routes(app, server.db, metrics)
     if settings.inbox:

@@ -1,7 +1,7 @@
 """The addresses behind `/t/`."""
 
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 import falcon
 import falcon.asgi
@@ -10,23 +10,14 @@ from repoint.db import DatabaseUnavailableError
 from repoint.resources.call import Server
 from repoint.tracking.hits import Door, Link, Pixel
 from repoint.tracking.subscriptions import Desk, Preferences, Unsubscribe
+from repoint.web import App
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30
 
 
-class Routable(Protocol):
-    """An HTTP application that routes can be put into."""
-
-    def add_route(self, uri_template: str, resource: Any) -> None:
-        """Put a resource at an address."""
-
-    def add_error_handler(self, exception: type[Exception], handler: Any) -> None:
-        """Say what is answered after an exception."""
-
-
-def add_routes(app: Routable, server: Server, door: Door) -> None:
+def add_routes(app: App, server: Server, door: Door) -> None:
     """Put tracking, unsubscribing and preferences into an application."""
     desk = Desk(door, server)
     app.add_error_handler(DatabaseUnavailableError, put_off)

@@ -17,6 +17,7 @@ from repoint.resources.endpoints.store import Endpoint
 from repoint.resources.tracking import Field, Tracking, load_tracking
 from repoint.tracking import pages
 from repoint.tracking.hits import Door
+from repoint.web import read_body
 from repoint.wire.exceptions import BadRequestException
 
 BODY_BYTES_MAX = 64 * 1024
@@ -105,7 +106,7 @@ class Preferences:
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response, token: str) -> None:
         """Save, and show what is in force now."""
         subscriber = self._desk.subscriber(token)
-        form = read_form(await read_body(request))
+        form = read_form(await read_body(request, BODY_BYTES_MAX))
         if form.get("save") != ["yes"]:  # it stands last: a form that was cut off, or is none, is not the wish for all
             raise falcon.HTTPBadRequest(description="This is not the whole form")
         endpoint, settings = await self._desk.subscribers.endpoint(subscriber), await self._desk.settings(subscriber)
@@ -172,20 +173,6 @@ def _value(field: Field, text: str) -> list[str] | None:
     return [text] if text else []
 
 
-async def read_body(request: falcon.asgi.Request) -> bytes:
-    """A form's bytes.
-
-    Raises:
-        HTTPPayloadTooLarge: over the limit.
-    """
-    body = b""
-    async for chunk in request.stream:
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise falcon.HTTPPayloadTooLarge
-    return body
-
-
 def read_form(body: bytes) -> Form:
     """The fields of a form in application/x-www-form-urlencoded."""
     try:
@@ -196,7 +183,7 @@ def read_form(body: bytes) -> Form:
 
 async def _is_meant(request: falcon.asgi.Request) -> bool:
     """The button's value, or RFC 8058's pair, which may come in either of the two forms browsers have."""
-    body = await read_body(request)
+    body = await read_body(request, BODY_BYTES_MAX)
     if (request.content_type or "").lower().startswith("multipart/form-data"):
         return b'name="List-Unsubscribe"' in body and ONE_CLICK.encode() in body
     form = read_form(body)

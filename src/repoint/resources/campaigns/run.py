@@ -12,7 +12,7 @@ from datetime import datetime
 
 import psycopg
 
-from repoint.db import DatabaseUnavailableError
+from repoint.db import DatabaseUnavailableError, listen
 from repoint.resources.call import Server
 from repoint.resources.campaigns.finish import look_after
 from repoint.resources.campaigns.plan import plan_next
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 BUSY_SECONDS = 1.0
 EVENTS_SECONDS = 0.03
 IDLE_SECONDS_MAX = 30.0
-RECONNECT_SECONDS = 0.5
 LATE_SECONDS_MIN = 60.0
 
 
@@ -114,14 +113,7 @@ class Scheduler:
         return min(IDLE_SECONDS_MAX, max(0.01, seconds))
 
     async def _listen(self) -> None:
-        """Wake up when campaigns are written; connect again when the connection is lost."""
-        while True:
-            with contextlib.suppress(psycopg.OperationalError):
-                connection = await psycopg.AsyncConnection.connect(self._server.db.dsn, autocommit=True)
-                async with connection:
-                    await connection.execute("LISTEN campaigns")
-                    self._wake.set()
-                    async for _ in connection.notifies():
-                        self._wake.set()
-                        self._changed.set()
-            await asyncio.sleep(RECONNECT_SECONDS)
+        """Wake up when campaigns are written."""
+        async for _ in listen(self._server.db.dsn, "campaigns"):
+            self._wake.set()
+            self._changed.set()
