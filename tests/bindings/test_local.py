@@ -180,6 +180,27 @@ def test_a_handler_finds_lambdas_environment(call, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("arn", "name"),
+    [
+        ("arn:aws:lambda:eu-west-1:123456789012:function:guide", "guide"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:guide:PROD", "guide"),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/guide", "guide"),
+        ("arn:aws:sns:eu-west-1:123456789012:guide", "guide"),
+    ],
+)
+def test_a_function_is_named_without_what_is_around_it(tmp_path, arn, name):
+    (tmp_path / "handler.py").write_text("def lambda_handler(event, context):\n    return context.function_name\n")
+
+    async def scene():
+        function = LocalFunction(arn, tmp_path / "handler.py", "lambda_handler", {})
+        found = await function.invoke({})
+        await function.close()
+        return found
+
+    assert asyncio.run(scene()) == name
+
+
 def test_a_changed_module_beside_the_handler_is_loaded_anew(tmp_path):
     (tmp_path / "handler.py").write_text(
         "import beside\ndef lambda_handler(event, context):\n    return beside.VALUE\n"

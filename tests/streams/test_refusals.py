@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socketserver
+import subprocess
 import threading
 import time
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from repoint.streams.sinks import webhook
 from repoint.streams.sinks.firehose import FirehoseSink
 from repoint.streams.sinks.kinesis import KinesisSink
 from repoint.streams.sinks.webhook import WebhookSink
-from tests.conftest import eventually
+from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
 from tests.streams.conftest import (
     arn_of,
@@ -74,6 +75,26 @@ def test_what_a_far_end_says_is_told_without_its_password(streaming, client, app
 
     assert streams(streaming)[app]["last_error"] == failing.url.replace("//", "//user:***@") + ": HTTP 503"
     assert "hidden" not in streaming.data_dir.with_name("data.log").read_text()
+
+
+def test_it_is_told_since_when_events_wait(streaming, client, app):
+    with Receiver(lambda body: (503, b"")) as far_end:
+        bind(streaming, arn_of(app), far_end.url)
+        stream_to(client, app, arn_of(app))
+        nothing = streams(streaming)[app]["waiting_since"]
+        started = datetime.now(UTC)
+        put_numbered(client, app, range(3))
+        put = datetime.now(UTC)
+        eventually(lambda: streams(streaming)[app]["failures"] > 1)
+        waiting = datetime.fromisoformat(streams(streaming)[app]["waiting_since"])
+        listed = subprocess.check_output([REPOINT, "streams", "list", "--data-dir", streaming.data_dir], text=True)
+        far_end.answer = lambda body: (204, b"")
+        eventually(lambda: streams(streaming)[app]["forwarded"] == 3, seconds=30)
+
+    assert nothing is None
+    assert started <= waiting <= put
+    assert f"0 events, none yet, others wait since {waiting:%Y-%m-%d %H:%M:%S}  failed" in listed
+    assert streams(streaming)[app]["waiting_since"] is None
 
 
 def test_a_stream_that_is_deleted_is_not_behind_any_more(streaming, client, app):

@@ -58,7 +58,7 @@ class LocalFunction:
         self._arn = arn
         self._path = path
         self._handler = handler
-        self._name = arn.rpartition(":")[2]
+        self._name = _function_name(arn)
         self._printed = logging.getLogger(f"repoint.function.{self._name}")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         self._environment = {**kept, **self._lambdas(), **environment}
@@ -226,6 +226,12 @@ class LocalFunction:
         child.printing.cancel()
         assert child.process.stdin is not None
         child.process.stdin.close()
+
+
+def _function_name(arn: str) -> str:
+    """A function's own, without its alias; of a stream or topic that a function stands behind, the stream's."""
+    resource = arn.split(":", 5)[-1]
+    return resource.split(":")[1] if resource.startswith("function:") else resource.rpartition("/")[2]
 
 
 async def _ask(child: Child, data: bytes) -> Any:
