@@ -158,6 +158,7 @@ class App:
 
     def campaign(self, segment_id=None, *, start="IMMEDIATE", schedule=None, **given):
         wanted = plain(segment_id or self.segment(), StartTime=start, **(schedule or {})) | given
+        wanted = {name: value for name, value in wanted.items() if value is not None}
         made = self.client.create_campaign(ApplicationId=self.id, WriteCampaignRequest=wanted)
         return made["CampaignResponse"]["Id"]
 

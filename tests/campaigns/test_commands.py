@@ -5,6 +5,8 @@ import subprocess
 import pytest
 
 from tests.campaigns.conftest import EMAIL, as_json, iso, repoint
+from tests.campaigns.test_events import filter_of, report, waiting
+from tests.campaigns.test_in_app import in_app
 from tests.conftest import REPOINT, eventually
 
 
@@ -106,6 +108,58 @@ def test_preflight_notes_what_its_owner_may_not_expect(app):
         empty: ["the segment is empty: nobody would be looked at"],
         over: ["the campaign has run for the last time: this is whom it would reach now"],
     }
+
+
+def test_what_waits_for_events_is_explained_as_such(app):
+    app.put("a")
+    app.put("b")
+    campaign = waiting(app, filter_of("ping"), Limits={"Total": 2})
+    for number in range(3):
+        report(app, "a", "ping")
+        eventually(lambda number=number: len(app.received()) >= min(2, number + 1))
+    eventually(lambda: "CAMPAIGN_CAP" in app.activities(campaign)[0]["ExecutionMetrics"])
+    eventually(lambda: app.activities(campaign)[0]["SuccessfulEndpointCount"] == 2)
+    told = {name: as_json(app, "why", campaign, name)[1] for name in ("a", "b")}
+
+    assert [answer["reason"] for answer in told["a"]] == ["SENT", "SENT", "CAMPAIGN_CAP"]
+    assert told["a"][2]["text"].startswith("an event of the endpoint was not answered: the endpoint had been targeted")
+    assert [(answer["reason"], answer["text"][:24]) for answer in told["b"]] == [
+        ("NO_EVENT", "no event of the endpoint")
+    ]
+    assert "it answers events" in as_json(app, "campaigns", "preflight", campaign)[1]["Notes"][0]
+
+
+def test_what_is_fetched_is_explained_as_such(app):
+    app.put("a", ChannelType="IN_APP")
+    campaign = in_app(app)
+    [answer] = as_json(app, "why", campaign, "a")[1]
+    status, judged = as_json(app, "campaigns", "preflight", campaign)
+
+    assert (answer["reason"], "GetInAppMessages" in answer["text"]) == ("FETCHED", True)
+    assert (status, judged["Counts"], judged["Notes"]) == (
+        0,
+        {},
+        ["in-app messages are not sent but fetched, by GetInAppMessages: there is no run to judge"],
+    )
+
+
+def test_what_comes_next_is_said_to_be_local_or_a_window(app):
+    local = app.campaign(start=iso(days=1), schedule={"IsLocalTime": True}, Name="local")
+    window = {"Frequency": "EVENT", "EventFilter": filter_of("ping")}
+    app.campaign(start=iso(days=2), schedule=window, Name="window", IsPaused=True)
+    _, text = repoint(app, "campaigns", "next", "--app", app.id)
+
+    assert [line.partition("treatment 0  ")[2] for line in text.splitlines()] == [
+        "local  (local time: when the hour strikes first on earth)",
+        "window  (opens for events; paused: it will wait)",
+    ]
+    assert [row["IsLocalTime"] for row in as_json(app, "campaigns", "next", "--app", app.id)[1]] == [True, False]
+    assert local in text
+
+
+def test_an_unknown_application_is_said_to_be_unknown(app):
+    for command in ("list", "next"):
+        assert repoint(app, "campaigns", command, "--app", "none") == (1, "Error: there is no application none\n")
 
 
 def test_preflight_says_which_part_of_a_message_cannot_be_made(app):

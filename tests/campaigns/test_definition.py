@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.campaigns.conftest import EMAIL, iso
+from tests.campaigns.test_events import filter_of
 
 FULL = {
     "Name": "spring",
@@ -39,6 +40,12 @@ FULL = {
         }
     ],
 }
+
+
+def waits_for(frequency="EVENT", **attribute):
+    """A campaign that waits for an event with an attribute `day`."""
+    event_filter = filter_of("ping", attributes={"day": attribute})
+    return {"Schedule": {"StartTime": iso(days=1), "Frequency": frequency, "EventFilter": event_filter}}
 
 
 def refusal(create, **given):
@@ -200,6 +207,21 @@ def test_tags_of_a_campaign_can_be_changed(create, pinpoint, app_id):
                 ]
             },
             r"AdditionalTreatments\[0\].MessageConfiguration.SMSMessage.Body: .*line 1",
+        ),
+        (
+            {"MessageConfiguration": {"EmailMessage": {"Title": "a", "Body": "b", "FromAddress": "the shop"}}},
+            "MessageConfiguration.EmailMessage.FromAddress: must be an email address",
+        ),
+        (
+            {"MessageConfiguration": {"EmailMessage": {**EMAIL["EmailMessage"], "Headers": [{"Name": "X Y"}]}}},
+            r"MessageConfiguration.EmailMessage.Headers\[0\].Name: must be the name of a header",
+        ),
+        (waits_for(AttributeType="INCLUSIVE", Values=[]), "Attributes.day.Values: must have at least one value"),
+        (waits_for(AttributeType="BEFORE", Values=["soon"]), "Attributes.day.Values: 'soon' is not a time in UTC"),
+        (waits_for(AttributeType="BETWEEN", Values=["2031-05-06T07:00:00Z"]), "Values: BETWEEN takes exactly 2"),
+        (
+            waits_for("IN_APP_EVENT", AttributeType="INCLUSIVE", Values=["x"]),
+            "^MessageConfiguration.InAppMessage: is required, or an InAppTemplate, when Schedule.Frequency is IN_APP",
         ),
         ({"TemplateConfiguration": {"EmailTemplate": {"Name": "no"}}}, "TemplateConfiguration.EmailTemplate: there is"),
         ({"TemplateConfiguration": {"SMSTemplate": {"Name": "no", "Version": "x"}}}, "TemplateConfiguration.SMSTempl"),

@@ -38,7 +38,7 @@ def people(app, *names):
 
 def copies(app):
     answer = app.client.get_campaigns(ApplicationId=app.id)["CampaignsResponse"]["Item"]
-    return {one["Name"]: one["Id"] for one in answer if one["Name"] != "news"}
+    return {one["Name"]: one["Id"] for one in answer if one.get("Name", "") not in ("", "news")}
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_each_file_gets_a_copy_of_the_campaign(app, watch):
     assert set(found) == {"news: 1.csv", "news: 2.csv"}
     assert app.received() == ["ann", "ben", "ben", "cat"]
     assert app.status(pattern) == "PAUSED"
+
+
+def test_a_copy_needs_no_name_and_keeps_each_treatments_quiet_time(app, watch):
+    quiet = {"Start": "00:00", "End": "23:59"}
+    other = {"SizePercent": 100, "Schedule": {"StartTime": iso(days=1), "QuietTime": quiet}}
+    pattern = app.campaign(start=iso(days=1), Name=None, AdditionalTreatments=[other])
+    watcher = watch(pattern)
+    put(app.server, f"{app.id}/1.csv", people(app, "ann"), bucket="drop")
+    watcher.says("1.csv: COMPLETED")
+    copy = app.get(copies(app)["1.csv"])
+
+    assert copy["AdditionalTreatments"][0]["Schedule"]["QuietTime"] == quiet
 
 
 def test_a_campaign_that_is_gone_is_told_and_the_import_stands(app, watch):

@@ -20,7 +20,7 @@ from repoint.resources.campaigns import store
 from repoint.resources.campaigns.activities import Activity, list_activities
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.preflight import Report, rehearse
-from repoint.resources.campaigns.schedule import opens_at, read_schedule, slots
+from repoint.resources.campaigns.schedule import WINDOWED, opens_at, read_schedule, slots
 from repoint.resources.campaigns.snapshot import ACCEPTED, ELSEWHERE
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import treatments_of
@@ -72,8 +72,9 @@ def campaigns_next(*, app_id: str | None, count: int, as_json: bool, **given: An
     if not coming:
         click.echo("no run is scheduled", err=True)
     for row in coming:
-        note = "  (paused: it will be skipped)" if row["IsPaused"] else ""
-        click.echo(f"{row['At']}  campaign {row['CampaignId']} treatment {row['TreatmentId']}  {row['Name']}{note}")
+        click.echo(
+            f"{row['At']}  campaign {row['CampaignId']} treatment {row['TreatmentId']}  {row['Name']}{_remarks(row)}"
+        )
 
 
 @campaigns_group.command("show")
@@ -209,7 +210,11 @@ def why_command(*, campaign_id: str, endpoint_id: str, as_json: bool, **given: A
 
 
 async def _campaigns(server: Server, app_id: str | None) -> list[StoredCampaign]:
-    apps = [(app_id,)] if app_id else await server.db.fetch_all("SELECT app_id FROM app ORDER BY app_id")
+    apps = await server.db.fetch_all(
+        "SELECT app_id FROM app WHERE %s::text IS NULL OR app_id = %s ORDER BY app_id", [app_id, app_id]
+    )
+    if app_id and not apps:
+        raise click.ClickException(f"there is no application {app_id}")
     async with server.db.connection() as connection:
         found: list[StoredCampaign] = []
         for (one,) in apps:
@@ -286,11 +291,24 @@ def _coming(campaign: StoredCampaign, count: int) -> Sequence[dict[str, Any]]:
                 "CampaignId": campaign.campaign_id,
                 "TreatmentId": state.treatment_id,
                 "Name": campaign.document.get("Name", ""),
+                "Frequency": timetable.frequency,
+                "IsLocalTime": timetable.is_local,
                 "IsPaused": campaign.is_paused,
             }
             for moment in moments
         ]
     return found
+
+
+def _remarks(row: dict[str, Any]) -> str:
+    """What is not a run for everybody at that moment."""
+    is_window = row["Frequency"] in WINDOWED
+    found = ["opens for events"] if is_window else []
+    if row["IsLocalTime"]:
+        found.append("local time: when the hour strikes first on earth")
+    if row["IsPaused"]:
+        found.append("paused: it will wait" if is_window else "paused: it will be skipped")
+    return f"  ({'; '.join(found)})" if found else ""
 
 
 def _progress(activity: Activity) -> str:

@@ -18,11 +18,14 @@ from repoint.resources.campaigns.contents import (
 )
 from repoint.resources.campaigns.far_ends import check_custom
 from repoint.resources.campaigns.faults import refuse
+from repoint.resources.campaigns.matching import mistake_in
 from repoint.resources.campaigns.schedule import IMMEDIATE, ScheduleError, Timetable, read_schedule
 from repoint.resources.campaigns.treatments import COHORTS, Treatment, treatments_of
+from repoint.resources.channels.kinds import MAILBOX
 from repoint.resources.channels.store import load_channels
 from repoint.resources.messages.recipients import CONFIGURED_TYPES
 from repoint.resources.segments.store import VERSION_MAX, StoredSegment, load_segment
+from repoint.resources.templates.kinds import HEADER_NAME
 from repoint.resources.templates.store import load_template
 from repoint.wire.exceptions import BadRequestException
 
@@ -81,9 +84,11 @@ def check_schedules(document: Mapping[str, Any], before: Mapping[str, Any] | Non
         check_quiet_time(f"{path}.QuietTime", treatment.schedule.get("QuietTime", {}))
         if treatment.schedule.get("EventFilter"):
             _check_event_filter(f"{path}.EventFilter", treatment.schedule["EventFilter"])
-        if is_in_app(treatment) != (timetable.frequency == "IN_APP_EVENT"):
-            rule = "must be IN_APP_EVENT for an in-app message, and only for one"
-            raise refuse(f"{path}.Frequency", rule)
+        if is_in_app(treatment) and timetable.frequency != "IN_APP_EVENT":
+            raise refuse(f"{path}.Frequency", "must be IN_APP_EVENT for an in-app message")
+        if not is_in_app(treatment) and timetable.frequency == "IN_APP_EVENT":
+            rule = "is required, or an InAppTemplate, when Schedule.Frequency is IN_APP_EVENT"
+            raise refuse(f"{treatment.path}MessageConfiguration.InAppMessage", rule)
     at_once = [one for one in treatments if one.schedule["StartTime"] == IMMEDIATE]
     if document.get("IsPaused") and any(one.schedule.get("Frequency", "ONCE") == "ONCE" for one in at_once):
         raise refuse("IsPaused", f"a campaign that starts {IMMEDIATE} cannot be paused")
@@ -100,6 +105,10 @@ def _check_event_filter(path: str, given: Mapping[str, Any]) -> None:
     dimensions = given["Dimensions"]
     if not dimensions.get("EventType", {}).get("Values"):
         raise refuse(f"{path}.Dimensions.EventType", "must name at least one type of event")
+    for name, attribute in dimensions.get("Attributes", {}).items():
+        rule = mistake_in(attribute)
+        if rule is not None:
+            raise refuse(f"{path}.Dimensions.Attributes.{name}.Values", rule)
     for name, metric in dimensions.get("Metrics", {}).items():
         if metric["ComparisonOperator"] not in COMPARISONS:
             rule = f"must be one of {', '.join(COMPARISONS)}"
@@ -139,12 +148,23 @@ async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -
         if document.get("Hook") and is_in_app(treatment):
             raise refuse("Hook", "cannot go with an in-app message, which is not sent but fetched")
         check_custom(treatment)
+        _check_email(treatment)
         _check_texts(call, treatment)
         await _check_templates(call, treatment)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
         await _check_channels(call, app_id, treatment)
+
+
+def _check_email(treatment: Treatment) -> None:
+    """From whom it is, and headers that are headers: as direct messages have them."""
+    path, email = f"{treatment.path}MessageConfiguration.EmailMessage", treatment.message.get("EmailMessage") or {}
+    if email.get("FromAddress") and not MAILBOX.match(email["FromAddress"]):
+        raise refuse(f"{path}.FromAddress", "must be an email address, or a name and <address>")
+    for index, header in enumerate(email.get("Headers") or ()):
+        if not HEADER_NAME.match(header.get("Name") or ""):
+            raise refuse(f"{path}.Headers[{index}].Name", "must be the name of a header")
 
 
 def _check_texts(call: Call, treatment: Treatment) -> None:

@@ -65,19 +65,22 @@ async def start_copy(connection: Connection, job: Job, segment: StoredSegment, n
 
 def _document(pattern: Mapping[str, Any], segment: StoredSegment, file: str) -> dict[str, Any]:
     """The pattern's request, for this segment and now; of its schedules only the quiet time is kept."""
-    schedule: dict[str, Any] = {"StartTime": IMMEDIATE}
-    quiet_time = pattern.get("Schedule", {}).get("QuietTime")
     document = {
         **pattern,
-        "Name": f"{pattern['Name']}: {file}",
+        "Name": f"{pattern['Name']}: {file}" if pattern.get("Name") else file,
         "SegmentId": segment.segment_id,
         "SegmentVersion": segment.version,
-        "Schedule": schedule | ({"QuietTime": quiet_time} if quiet_time else {}),
+        "Schedule": _now(pattern["Schedule"]),
         "IsPaused": False,
     }
     if pattern.get("AdditionalTreatments"):
         document["AdditionalTreatments"] = [
-            {name: value for name, value in treatment.items() if name != "Schedule"}
+            {**treatment, "Schedule": _now(treatment["Schedule"])} if treatment.get("Schedule") else treatment
             for treatment in pattern["AdditionalTreatments"]
         ]
     return document
+
+
+def _now(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    quiet_time = schedule.get("QuietTime")
+    return {"StartTime": IMMEDIATE, **({"QuietTime": quiet_time} if quiet_time else {})}

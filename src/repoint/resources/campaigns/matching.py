@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from repoint.resources.events.reader import LoggedEvent
+from repoint.resources.segments.dimensions import DATE_VALUES
 
 COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     "GREATER_THAN": operator.gt,
@@ -38,6 +39,19 @@ def matches(event_filter: Mapping[str, Any], event: LoggedEvent) -> bool:
         name in metrics and COMPARISONS[dimension["ComparisonOperator"]](metrics[name], dimension["Value"])
         for name, dimension in dimensions.get("Metrics", {}).items()
     )
+
+
+def mistake_in(dimension: Mapping[str, Any]) -> str | None:
+    """Why no event can ever match an AttributeDimension as its author thought, or None."""
+    kind, values = dimension.get("AttributeType", "INCLUSIVE"), dimension["Values"]
+    if not values:
+        return "must have at least one value"
+    if kind not in DATE_VALUES:
+        return None
+    if len(values) != DATE_VALUES[kind]:
+        return f"{kind} takes exactly {DATE_VALUES[kind]} of them"
+    wrong = next((value for value in values if read_instant(value) is None), None)
+    return None if wrong is None else f"{wrong[:60]!r} is not a time in UTC such as 2026-12-31T00:00:00Z"
 
 
 def _attribute_matches(dimension: Mapping[str, Any], value: str | None) -> bool:

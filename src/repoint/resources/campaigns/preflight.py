@@ -9,6 +9,7 @@ from repoint.resources.apps import load_app
 from repoint.resources.call import Call, Server
 from repoint.resources.campaigns import snapshot
 from repoint.resources.campaigns.audience import Wave, condition_of, content_of, selection_of
+from repoint.resources.campaigns.contents import is_in_app
 from repoint.resources.campaigns.far_ends import faults_of
 from repoint.resources.campaigns.faults import RunError
 from repoint.resources.campaigns.schedule import known_zones, read_schedule
@@ -47,11 +48,9 @@ async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
     report = Report(at=max(server.clock(), min(coming, default=server.clock())))
     if campaign.fault is not None:
         report.faults.append(campaign.fault_reason)
-    elif campaign.is_paused:
-        report.notes.append("the campaign is paused: its runs are skipped until it is resumed")
-    elif not coming and campaign.status == "COMPLETED":
-        report.notes.append("the campaign has run for the last time: this is whom it would reach now")
-    for treatment in treatments_of(campaign.document):
+    report.notes += _expectations(campaign)
+    treatments = treatments_of(campaign.document)
+    for treatment in treatments:
         try:
             content = await content_of(call, campaign, treatment, "preflight", None)
         except RunError as error:
@@ -65,12 +64,30 @@ async def rehearse(server: Server, campaign: StoredCampaign) -> Report:
         except RunError as error:
             report.faults.append(error.reason)
             return report
+        if all(is_in_app(one) for one in treatments):
+            report.notes.append(
+                "in-app messages are not sent but fetched, by GetInAppMessages: there is no run to judge"
+            )
+            return report
         selection = selection_of(campaign, _everybody(campaign, report.at), report.at)
         report.counts = await snapshot.count(connection, condition, selection)
         report.samples = await snapshot.sample(connection, condition, selection, SAMPLE_MAX)
     if not any(report.counts.by_treatment.values()):
         report.notes.append("the segment is empty: nobody would be looked at")
     return report
+
+
+def _expectations(campaign: StoredCampaign) -> list[str]:
+    """What of the campaign itself its owner may not expect."""
+    found = []
+    is_over = campaign.status == "COMPLETED" and all(state.next_at is None for state in campaign.states)
+    if campaign.fault is None and campaign.is_paused:
+        found.append("the campaign is paused: its runs are skipped until it is resumed")
+    elif campaign.fault is None and is_over:
+        found.append("the campaign has run for the last time: this is whom it would reach now")
+    if any(one.schedule.get("Frequency") == "EVENT" for one in treatments_of(campaign.document)):
+        found.append("it answers events: of these, who reports one while it is open gets a message")
+    return found
 
 
 def _everybody(campaign: StoredCampaign, at: datetime) -> Wave:
