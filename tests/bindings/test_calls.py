@@ -141,7 +141,7 @@ def test_lambda_calls_that_hang_leave_other_threads_alone(call, far_end):
     far_end.serve(ARN)
 
     async def crowd(functions):
-        await functions.probe(ARN, "")  # which makes boto3's client: on a busy machine that takes longer than a call may
+        await functions.probe(ARN, "")  # makes boto3's client, which may take longer than a call on a busy machine
         hanging = [asyncio.create_task(functions.invoke(ARN, number)) for number in range(40)]
         while len(far_end.called(ARN)) < 40:  # noqa: ASYNC110 - the far end is on threads of its own
             await asyncio.sleep(0.01)
