@@ -6,7 +6,7 @@ import subprocess
 import psycopg
 import pytest
 
-from repoint.db.embedded import dsn_of
+from repoint.db.embedded import dsn_of, socket_folder
 from tests.conftest import REPOINT, start_server
 from tests.killing import postmaster
 
@@ -46,6 +46,28 @@ def test_a_command_finds_the_server_of_a_long_path_whatever_its_own_folder_for_t
 
     assert server.access_key_id in done.stdout
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("trap", ["a link to another's", "open to all"])
+def test_the_socket_of_a_long_path_is_not_laid_where_others_could_reach_it(tmp_path, trap):
+    """Its folder among the temporary files has a name that anybody could think of, and make before us."""
+    folder = tmp_path / ("l" * 100)
+    temporary, theirs = tmp_path / "temporary", tmp_path / "theirs"
+    for path in (temporary, theirs):
+        path.mkdir()
+    made = temporary / socket_folder(folder / "postgres").name
+    if trap == "open to all":
+        made.mkdir()
+        made.chmod(0o777)
+    else:
+        made.symlink_to(theirs)
+    before = theirs.stat().st_uid
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = repoint("keys", "create", "--name", "a", "--data-dir", folder, env=environment)
+
+    assert done.returncode == 1
+    assert f"{made} is not ours alone" in done.stderr.splitlines()[-1]
+    assert (list(theirs.iterdir()), theirs.stat().st_uid) == ([], before)
 
 
 @pytest.mark.parametrize("variable", ["LC_ALL", "LANG"])

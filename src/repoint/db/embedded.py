@@ -13,6 +13,7 @@ import logging
 import os
 import pwd
 import re
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -235,12 +236,19 @@ class EmbeddedPostgres:
         ).returncode
 
     def _socket_folder(self) -> Path:
-        """The folder of the socket, made if it is not the data directory's own."""
+        """The folder of the socket, made if it is not the data directory's own.
+
+        Raises:
+            RuntimeError: when somebody else has made it, or could put another socket into it.
+        """
         folder = socket_folder(self.folder)
         if folder != self.folder:
             folder.mkdir(mode=0o700, exist_ok=True)
+            found, owner = folder.lstat(), self.folder.stat().st_uid
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), owner) or found.st_mode & 0o077:
+                raise RuntimeError(f"{folder} is not ours alone: PostgreSQL's socket cannot be in it")
             if self._server.system_user:
-                os.chown(folder, self.folder.stat().st_uid, -1)
+                os.chown(folder, owner, -1)
         return folder
 
     def _configure(self, socket_folder: Path) -> None:
