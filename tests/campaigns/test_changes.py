@@ -1,5 +1,7 @@
 """What becomes of a campaign that is changed: between its runs, during one, after one that could not be."""
 
+import pytest
+
 from tests.campaigns.test_stories import PING, later, ping
 
 SENDER = {"FromAddress": "shop@example.com", "Identity": "arn:aws:ses:us-east-1:1:identity/x"}
@@ -174,3 +176,44 @@ def test_deleting_a_segment_ends_the_window_on_it(run_story):
         return await world.status(made), [one["State"] for one in await world.activities(made)]
 
     assert run_story(story) == ("DELETED", ["COMPLETED"])
+
+
+@pytest.mark.parametrize(("hours", "received"), [(8, ["ann"]), (22, [])])
+def test_a_local_run_is_not_lost_by_a_pause_before_its_hour(run_story, hours, received):
+    async def story(world):
+        await world.put("ann", Demographic={"Timezone": "Europe/London"})
+        made = await world.campaign(Schedule={"StartTime": later(world, hours=20), "IsLocalTime": True})
+        await change(world, made, IsPaused=True)
+        await world.run(hours=hours)
+        seen = await world.status(made)
+        await change(world, made, IsPaused=False)
+        await world.run()
+        await world.run(hours=12)
+        return seen, await world.received(), await world.status(made)
+
+    assert run_story(story) == ("PAUSED", received, "COMPLETED")
+
+
+def test_a_local_run_that_stays_paused_is_over_when_its_hour_has_struck_everywhere(run_story):
+    async def story(world):
+        made = await world.campaign(Schedule={"StartTime": later(world, hours=20), "IsLocalTime": True})
+        await change(world, made, IsPaused=True)
+        await world.run(hours=31)
+        seen = [await world.status(made)]
+        await world.run(hours=1)
+        return [*seen, await world.status(made)], await world.activities(made)
+
+    assert run_story(story) == (["PAUSED", "COMPLETED"], [])
+
+
+def test_every_zone_has_the_maximum_duration_from_its_own_hour(run_story):
+    async def story(world):
+        await world.put("ann", Demographic={"Timezone": "Asia/Tokyo"})
+        await world.put("bob", Demographic={"Timezone": "America/New_York"})
+        schedule = {"StartTime": later(world, days=1), "IsLocalTime": True}
+        made = await world.campaign(Schedule=schedule, Limits={"MaximumDuration": 3600})
+        for _ in range(44):
+            await world.run(hours=1)
+        return await world.received(), await world.status(made)
+
+    assert run_story(story) == (["ann", "bob"], "COMPLETED")

@@ -15,7 +15,15 @@ from repoint.db import Connection
 from repoint.resources.call import new_id
 from repoint.resources.campaigns import store
 from repoint.resources.campaigns.rules import rules_of
-from repoint.resources.campaigns.schedule import Timetable, known_zones, next_slot, opens_at, read_schedule, waves
+from repoint.resources.campaigns.schedule import (
+    Timetable,
+    closes_at,
+    known_zones,
+    next_slot,
+    opens_at,
+    read_schedule,
+    waves,
+)
 from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import Treatment, treatments_of
 from repoint.resources.campaigns.triggers import READER
@@ -36,6 +44,11 @@ class Run:
         """When it was to begin."""
         opens = opens_at(self.timetable, self.slot)
         return max(opens, self.campaign.modified_at) if self.timetable.is_local else opens
+
+    @property
+    def last_start(self) -> datetime:
+        """When the last of its recipients' turn is: of a recipient-local run, at the other end of the earth."""
+        return max(closes_at(self.timetable, self.slot), self.start)
 
 
 async def plan_next(connection: Connection, now: datetime, *, late_seconds: float) -> bool:
@@ -87,6 +100,12 @@ async def _plan(connection: Connection, run: Run, now: datetime, *, late_seconds
     is_late = now - run.start > timedelta(seconds=late_seconds) and not timetable.is_windowed
     # A run that comes while the campaign is paused is skipped, and not made up for; a window opens, and waits.
     is_skipped = campaign.is_paused and not timetable.is_windowed
+    until = closes_at(timetable, run.slot)
+    if following is not None:
+        until = min(until, opens_at(timetable, following))
+    if is_skipped and until > now:
+        await _put_off(connection, run, until)
+        return
     if is_skipped:
         pass
     elif is_late or is_superseded:
@@ -111,6 +130,15 @@ async def _plan(connection: Connection, run: Run, now: datetime, *, late_seconds
             campaign.campaign_id,
             [treatment.treatment_id for treatment in run.treatments],
         ],
+    )
+
+
+async def _put_off(connection: Connection, run: Run, until: datetime) -> None:
+    """A recipient-local run of a paused campaign is not lost while its hour is still to come somewhere."""
+    await connection.execute(
+        """UPDATE campaign_treatment SET next_at = %s
+           WHERE app_id = %s AND campaign_id = %s AND treatment_id = ANY (%s)""",
+        [until, run.campaign.app_id, run.campaign.campaign_id, [one.treatment_id for one in run.treatments]],
     )
 
 
@@ -140,7 +168,7 @@ async def _insert_activities(connection: Connection, run: Run, now: datetime, *,
                 reason,
                 now if is_windowed else None,
                 now if is_over else None,
-                run.timetable.end if is_windowed else rules.expires_at(run.start),
+                run.timetable.end if is_windowed else rules.expires_at(run.last_start),
                 rules.rate,
                 Jsonb({}) if is_over else None,
             ],

@@ -24,6 +24,7 @@ WINDOWED = frozenset({"EVENT", "IN_APP_EVENT"})
 MONTHS_PER_YEAR = 12
 # The first place on earth where any wall clock shows a given time is UTC+14.
 EARLIEST_OFFSET = timedelta(hours=14)
+LATEST_OFFSET = timedelta(hours=-12)  # and the last one
 YEAR_MAX = 9990
 # Pinpoint's 31; there is no UTC-01, UTC-12 or UTC+14.
 EAST = "01 02 03 03:30 04 04:30 05 05:30 05:45 06 06:30 07 08 09 09:30 10 10:30 11 12 13"
@@ -151,6 +152,11 @@ def slots(timetable: Timetable, after: datetime | None, created_at: datetime) ->
 def opens_at(timetable: Timetable, slot: datetime) -> datetime:
     """When work on a slot begins: at once, or for a recipient-local one when its hour strikes first on earth."""
     return _wall(timetable, slot).replace(tzinfo=timezone(EARLIEST_OFFSET)) if timetable.is_local else slot
+
+
+def closes_at(timetable: Timetable, slot: datetime) -> datetime:
+    """When a slot's hour has struck everywhere: at once, or for a recipient-local one at the other end of the earth."""
+    return _wall(timetable, slot).replace(tzinfo=timezone(LATEST_OFFSET)) if timetable.is_local else slot
 
 
 def local_time(timetable: Timetable, slot: datetime, zone: str) -> datetime:

@@ -50,7 +50,7 @@ def _changed_state(
     timetable, now = read_schedule(treatment.schedule), campaign.modified_at
     is_known = known == treatment.schedule
     if state is not None and is_known and before.fault is None and not _missed(state, timetable, now):
-        return state
+        return state if campaign.is_paused else _due(timetable, state)
     last = state.last_slot if state else None
     # What began IMMEDIATE does not begin again because its schedule's other members change.
     began = last if last and known is not None and known.get("StartTime") == IMMEDIATE else None
@@ -77,6 +77,12 @@ def _origin(before: StoredCampaign, treatment: Treatment) -> tuple[TreatmentStat
         joined = dataclasses.replace(first, treatment_id=treatment.treatment_id, is_running=False, is_open=False)
         return joined, treatment.schedule
     return found, schedules.get(treatment.treatment_id)
+
+
+def _due(timetable: Timetable, state: TreatmentState) -> TreatmentState:
+    """A recipient-local run that was put off by a pause begins when that ends."""
+    slot = state.next_slot
+    return dataclasses.replace(state, next_at=opens_at(timetable, slot) if slot else None)
 
 
 def _missed(state: TreatmentState, timetable: Timetable, now: datetime) -> bool:

@@ -87,6 +87,8 @@ async def _take(call: Call, connection: Connection, campaign: StoredCampaign, wa
     ids = [activities[one.treatment_id][0] for one in treatments]
     deadlines = [deadline for _, deadline in activities.values() if deadline is not None]
     expires_at = min(deadlines, default=None)
+    if wave.zones is not None:  # each zone has its own start, and MaximumDuration from then on
+        expires_at = rules_of(campaign.document, campaign.defaults).expires_at(wave.due_at)
     reason = "EXPIRED" if is_late or (expires_at is not None and expires_at <= now) else None
     part = None if wave.zones is None else str(wave.wave_id)
     run = OpenRun(campaign, treatments, ids, expires_at)
