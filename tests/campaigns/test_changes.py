@@ -2,6 +2,7 @@
 
 import pytest
 
+from repoint.wire.exceptions import BadRequestException
 from tests.campaigns.test_stories import PING, later, ping
 
 SENDER = {"FromAddress": "shop@example.com", "Identity": "arn:aws:ses:us-east-1:1:identity/x"}
@@ -217,3 +218,23 @@ def test_every_zone_has_the_maximum_duration_from_its_own_hour(run_story):
         return await world.received(), await world.status(made)
 
     assert run_story(story) == (["ann", "bob"], "COMPLETED")
+
+
+def test_a_campaign_can_be_changed_and_resumed_though_its_template_is_gone(run_story):
+    async def story(world):
+        await world.put("ann")
+        await world.call(
+            "CreateEmailTemplate", TemplateName="t", EmailTemplateRequest={"Subject": "s", "TextPart": "x"}
+        )
+        named = {"EmailTemplate": {"Name": "t"}}
+        schedule = {"StartTime": later(world, hours=1), "Frequency": "DAILY"}
+        made = await world.campaign(Schedule=schedule, TemplateConfiguration=named)
+        await world.call("DeleteEmailTemplate", TemplateName="t")
+        await change(world, made, IsPaused=True)
+        await change(world, made, IsPaused=False, Description="goes on")
+        await world.run(hours=1)
+        with pytest.raises(BadRequestException, match="there is no EMAIL template t"):
+            await world.campaign(Schedule=schedule | {"StartTime": later(world, hours=1)}, TemplateConfiguration=named)
+        return await world.received()
+
+    assert run_story(story) == ["ann"]

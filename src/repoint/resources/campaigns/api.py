@@ -220,7 +220,7 @@ async def _check(call: Call, app: App, document: dict[str, Any], before: StoredC
     segment = await checks.pinned_segment(call, app.app_id, document)
     document["SegmentVersion"] = segment.version
     defaults = before.defaults if before else _defaults(app)
-    await checks.check_contents(call, app.app_id, document)
+    await checks.check_contents(call, app.app_id, document, before.document if before else None)
     if any(treatment.schedule.get("Frequency") == "EVENT" for treatment in treatments_of(document)):
         async with call.db.connection() as connection:
             sources = await load_sources(connection, app.app_id, segment.criteria)

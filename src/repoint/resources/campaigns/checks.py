@@ -1,6 +1,6 @@
 """What can be known of a campaign before it runs, checked when it is written: every error names the member."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from repoint.resources.channels.store import load_channels
 from repoint.resources.messages.recipients import CONFIGURED_TYPES
 from repoint.resources.segments.store import VERSION_MAX, StoredSegment, load_segment
 from repoint.resources.templates.kinds import HEADER_NAME
-from repoint.resources.templates.store import load_template
+from repoint.resources.templates.store import load_scheduled_template, load_template
 from repoint.wire.exceptions import BadRequestException
 
 PAST_SECONDS_MAX = 60  # callers write "now" by their own clock, and often without its seconds
@@ -137,20 +137,25 @@ async def pinned_segment(call: Call, app_id: str, document: Mapping[str, Any]) -
     return found
 
 
-async def check_contents(call: Call, app_id: str, document: Mapping[str, Any]) -> None:
+async def check_contents(
+    call: Call, app_id: str, document: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> None:
     """Something to send, that can be rendered, on channels that are on, with templates that are there.
+
+    A template that was named `before` may have been deleted since: what it said last is kept for the campaign.
 
     Raises:
         BadRequestException: naming the member.
     """
     check_hook("Hook", document.get("Hook") or {})
+    known = [one.templates for one in treatments_of(before)] if before else []
     for treatment in treatments_of(document):
         if document.get("Hook") and is_in_app(treatment):
             raise refuse("Hook", "cannot go with an in-app message, which is not sent but fetched")
         check_custom(treatment)
         _check_email(treatment)
         _check_texts(call, treatment)
-        await _check_templates(call, treatment)
+        await _check_templates(call, treatment, known)
         if not channels_of(treatment):
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
@@ -180,7 +185,7 @@ def _check_texts(call: Call, treatment: Treatment) -> None:
                 raise refuse(f"{treatment.path}MessageConfiguration.{member}.{name}", mistake)
 
 
-async def _check_templates(call: Call, treatment: Treatment) -> None:
+async def _check_templates(call: Call, treatment: Treatment, known: Sequence[Mapping[str, Any]]) -> None:
     path = f"{treatment.path}TemplateConfiguration"
     if template_named(treatment, "VoiceTemplate"):
         raise refuse(f"{path}.VoiceTemplate", "is not supported for campaigns")
@@ -190,7 +195,8 @@ async def _check_templates(call: Call, treatment: Treatment) -> None:
         named = treatment.templates[member]
         key = (call.region, template_type, named["Name"], named.get("Version"))
         try:
-            found = await call.db.cached(load_template, key)
+            is_known = any(one.get(member) == named for one in known)
+            found = await call.db.cached(load_scheduled_template if is_known else load_template, key)
         except BadRequestException as error:
             raise refuse(f"{path}.{member}", error.message) from None
         if found is None:
