@@ -244,11 +244,13 @@ class EmbeddedPostgres:
         folder = socket_folder(self.folder)
         if folder != self.folder:
             folder.mkdir(mode=0o700, exist_ok=True)
-            found, owner = folder.lstat(), self.folder.stat().st_uid
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), owner) or found.st_mode & 0o077:
+            found = folder.lstat()
+            # Root gives it to that user, whosever it was.
+            is_ours = found.st_uid == os.geteuid() or self._server.system_user
+            if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or not is_ours:
                 raise RuntimeError(f"{folder} is not ours alone: PostgreSQL's socket cannot be in it")
             if self._server.system_user:
-                os.chown(folder, owner, -1)
+                os.chown(folder, self.folder.stat().st_uid, -1, follow_symlinks=False)
         return folder
 
     def _configure(self, socket_folder: Path) -> None:
