@@ -10,6 +10,7 @@ TARGET = "https://shop.example/offer?a=1&b=2"
 
 def test_a_click_leads_on_and_is_in_the_log(post, pinpoint, app_id):
     mail = mail_for(post, pinpoint, app_id, Context={"order": "77"})
+    [(_, sends_at, sends)] = eventually(lambda: post.events(app_id, "_email.send"))
     status, headers, _ = fetch(mail.links[0])
     [(client_id, sent_at, document)] = post.events(app_id, "_email.click")
 
@@ -23,7 +24,6 @@ def test_a_click_leads_on_and_is_in_the_log(post, pinpoint, app_id):
         "link": TARGET,
         "link_tags": {},
     }
-    [(_, sends_at, sends)] = eventually(lambda: post.events(app_id, "_email.send"))
     assert sent_at == sends_at
     assert facts(document) == facts(sends)
     assert facts(document)["common_headers"]["subject"] == "Hello Ann"

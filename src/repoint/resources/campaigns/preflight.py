@@ -25,9 +25,8 @@ class Report:
     """What a run would do.
 
     `counts` are those of whom it would reach, and whom not; `faults` are what would stop it, `notes` what else its
-    owner may not expect; `contents` each
-    treatment's content as delivery gets it; `samples` some of the endpoints reached, with their treatment. `at` is the
-    moment it is judged for: the next run's, or now.
+    owner may not expect; `contents` each treatment's content as delivery gets it; `samples` some of the endpoints
+    reached, with their treatment. `at` is the moment it is judged for: the next run's, or now.
     """
 
     at: datetime

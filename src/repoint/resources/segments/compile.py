@@ -1,7 +1,6 @@
 """From a segment's tree to the one SQL condition that its endpoints meet.
 
-The only place, with `predicates`, that builds SQL. The condition may be NULL, which is not a match; negation therefore
-is `IS NOT TRUE`.
+The condition may be NULL, which is not a match; negation therefore is `IS NOT TRUE`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
