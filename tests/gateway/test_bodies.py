@@ -2,11 +2,13 @@
 
 import asyncio
 
+import falcon
 import falcon.asgi
 import falcon.testing
 import pytest
 
 from repoint.gateway.bodies import BodyReader, BodyTimeoutError
+from repoint.web import read_body
 
 
 async def nothing():
@@ -35,3 +37,10 @@ def test_who_cancels_a_reader_gets_no_timeout():
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(read())
+
+
+def test_nor_is_one_of_the_open_routes_waited_for():
+    with pytest.raises(falcon.HTTPError) as given_up:
+        asyncio.run(read_body(half_sent(), 1000, seconds=0.01))
+
+    assert given_up.value.status_code == 408

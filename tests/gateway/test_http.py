@@ -120,6 +120,22 @@ def test_two_requests_may_share_a_connection(server):
     assert statuses == [(403, True), (403, True)]
 
 
+def test_a_deny_of_an_endpoint_holds_however_its_id_is_written(server, tmp_path, pinpoint, app_id):
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    denied = f"arn:aws:mobiletargeting:*:*:apps/{app_id}/endpoints/Vip"
+    policy = {"Statement": [everything, {"Effect": "Deny", "Action": "*", "Resource": denied}]}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    key_id, secret = create_key(server.data_dir, "most", "--policy", str(tmp_path / "policy.json"))
+    client = server.client(aws_access_key_id=key_id, aws_secret_access_key=secret)
+    pinpoint.update_endpoint(ApplicationId=app_id, EndpointId="vip", EndpointRequest={"ChannelType": "SMS"})
+
+    for endpoint_id in ("vip", "VIP", "Vip"):
+        with pytest.raises(client.exceptions.ForbiddenException, match="explicit deny"):
+            client.get_endpoint(ApplicationId=app_id, EndpointId=endpoint_id)
+    with pytest.raises(client.exceptions.NotFoundException):
+        client.get_endpoint(ApplicationId=app_id, EndpointId="vip2")
+
+
 def test_a_policy_lets_a_key_do_only_what_it_says(server, tmp_path, pinpoint, app_id):
     policy = {
         "Version": "2012-10-17",

@@ -221,6 +221,8 @@ class Worker:
                 self._metrics.outbox_oldest_seconds.set(seconds)
             except (DatabaseUnavailableError, psycopg.Error) as error:
                 logger.warning("housekeeping put off: %s", error)
+            except Exception:
+                logger.exception("housekeeping failed")
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _deliver(self, batch: list[Leased]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 POLICY_CHARACTERS_MAX = 10_240
 VERSIONS = ("2012-10-17", "2008-10-17")
 ELEMENTS = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+ENDPOINTS = "/endpoints/"
 CONDITION_KEYS = frozenset({"aws:SourceIp", "aws:CurrentTime", "aws:RequestedRegion", "aws:SecureTransport"})
 Test = Callable[[str], bool]
 
@@ -112,9 +113,15 @@ def _statement(given: Any, where: str) -> Statement:
     return Statement(
         is_allow=given["Effect"] == "Allow",
         matches_action=_either(given, "Action", where, folds=True),
-        matches_resource=_either(given, "Resource", where, folds=False),
+        matches_resource=_resource(given, where),
         conditions=_conditions(given.get("Condition", {}), f"{where}.Condition"),
     )
+
+
+def _resource(given: Mapping[str, Any], where: str) -> Test:
+    """Which resources: upper and lower case are the same in an endpoint's id, and nowhere else."""
+    exact, folded = (_either(given, "Resource", where, folds=folds) for folds in (False, True))
+    return lambda arn: folded(arn.lower()) if ENDPOINTS in arn else exact(arn)
 
 
 def _either(given: Mapping[str, Any], name: str, where: str, *, folds: bool) -> Test:

@@ -89,9 +89,9 @@ async def _record_key_use(server: Server, used: set[str]) -> None:
     while True:
         await asyncio.sleep(KEY_USE_SECONDS)
         ids = list(used)
-        used.clear()
         with contextlib.suppress(DatabaseUnavailableError):
             await keys.record_use(server.db, ids, server.clock())
+            used.difference_update(ids)
 
 
 async def _flush_metrics(metrics: Metrics) -> None:
