@@ -56,9 +56,11 @@ async def _open_to(call: Call, connection: Connection, endpoint: Endpoint) -> li
            GROUP BY campaign_id""",
         [endpoint.app_id, call.now()],
     )
+    rows = await cursor.fetchall()
+    campaigns = await store.find_latest(connection, [(endpoint.app_id, campaign_id) for campaign_id, _ in rows])
     found = []
-    for campaign_id, treatment_ids in await cursor.fetchall():
-        campaign = await store.find_campaign(connection, endpoint.app_id, campaign_id)
+    for campaign_id, treatment_ids in rows:
+        campaign = campaigns.get((endpoint.app_id, campaign_id))
         if campaign is None or campaign.is_paused or campaign.fault:
             continue
         mine = cohort_treatments(campaign_id, campaign.document)[endpoint.cohort_id]

@@ -1,6 +1,6 @@
 """The campaign tables: definitions, versions, and when each treatment runs next."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -91,6 +91,25 @@ async def find_campaign(
     )
     row = await cursor.fetchone()
     return (await _with_states(connection, [row]))[0] if row else None
+
+
+async def find_latest(
+    connection: Connection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], StoredCampaign]:
+    """The latest versions of campaigns, by application and id."""
+    if not keys:
+        return {}
+    cursor = await connection.execute(
+        """SELECT c.app_id, c.campaign_id, v.version, c.latest_version, v.document, c.defaults, c.fault,
+                  c.fault_reason, c.created_at, v.modified_at
+           FROM campaign c JOIN campaign_version v
+             ON v.app_id = c.app_id AND v.campaign_id = c.campaign_id AND v.version = c.latest_version
+           JOIN (SELECT DISTINCT * FROM unnest(%s::text[], %s::text[]) AS wanted (app_id, campaign_id)) wanted
+             ON c.app_id = wanted.app_id AND c.campaign_id = wanted.campaign_id""",
+        [[app_id for app_id, _ in keys], [campaign_id for _, campaign_id in keys]],
+    )
+    found = await _with_states(connection, await cursor.fetchall())
+    return {(one.app_id, one.campaign_id): one for one in found}
 
 
 async def list_campaigns(connection: Connection, app_id: str, *, after: str, limit: int) -> list[StoredCampaign]:

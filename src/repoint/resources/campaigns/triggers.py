@@ -68,13 +68,15 @@ class Open:
 async def find_open(connection: Connection) -> list[Open]:
     """The campaigns that wait for events now, those of one campaign with one schedule together."""
     cursor = await connection.execute(
-        """SELECT app_id, campaign_id, version, treatment_id, activity_id, started_at, expires_at
+        """SELECT app_id, campaign_id, treatment_id, activity_id, started_at, expires_at
            FROM campaign_activity WHERE ended_at IS NULL AND state = 'RUNNING' AND frequency = 'EVENT'
            ORDER BY app_id, campaign_id, slot, treatment_id"""
     )
+    rows = await cursor.fetchall()
+    campaigns = await store.find_latest(connection, [(app_id, campaign_id) for app_id, campaign_id, *_ in rows])
     found: dict[tuple[object, ...], Open] = {}
-    for app_id, campaign_id, _, treatment_id, activity_id, since, until in await cursor.fetchall():
-        campaign = await store.find_campaign(connection, app_id, campaign_id)
+    for app_id, campaign_id, treatment_id, activity_id, since, until in rows:
+        campaign = campaigns.get((app_id, campaign_id))
         if campaign is None or campaign.is_paused or campaign.fault:
             continue
         treatment = next((one for one in treatments_of(campaign.document) if one.treatment_id == treatment_id), None)
