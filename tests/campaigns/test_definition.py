@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from tests.campaigns.conftest import EMAIL, iso
 from tests.campaigns.test_events import filter_of
 
+CALLERS = 24  # more than an API process has connections to PostgreSQL
 FULL = {
     "Name": "spring",
     "Description": "all of it",
@@ -143,6 +144,19 @@ def test_a_deleted_campaign_is_returned_once_more_and_gone(create, pinpoint, app
     for read in (pinpoint.get_campaign, pinpoint.delete_campaign, pinpoint.get_campaign_activities):
         with pytest.raises(pinpoint.exceptions.NotFoundException):
             read(**names)
+
+
+def test_many_campaigns_are_deleted_at_once(create, pinpoint, app_id):
+    """More than a process has connections: none of them waits for a second one."""
+    ids = [create(tags={"n": str(number)})["Id"] for number in range(CALLERS)]
+
+    def delete(campaign_id):
+        return pinpoint.delete_campaign(ApplicationId=app_id, CampaignId=campaign_id)["CampaignResponse"]
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        deleted = list(callers.map(delete, ids))
+
+    assert [(one["Id"], one["tags"]) for one in deleted] == [(name, {"n": str(n)}) for n, name in enumerate(ids)]
 
 
 def test_campaigns_and_versions_come_in_pages(create, pinpoint, app_id):

@@ -1,5 +1,7 @@
 """GetInAppMessages: what an app may show to an endpoint."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.campaigns.conftest import iso
@@ -14,6 +16,8 @@ FILTER = {
     "FilterType": "ENDPOINT",
     "Dimensions": {"EventType": {"DimensionType": "INCLUSIVE", "Values": ["app.opened"]}},
 }
+SHOWN_FILTER = {**FILTER, "Dimensions": {**FILTER["Dimensions"], "Attributes": {}, "Metrics": {}}}  # as in the guide
+CLIENTS = 48
 
 
 def in_app(app, segment=None, **given):
@@ -43,7 +47,7 @@ def test_an_open_campaign_is_shown_to_its_segment_with_all_a_client_needs(app):
             "DailyCap": 3,
             "InAppMessage": MESSAGE,
             "Priority": 2,
-            "Schedule": {"EndDate": "2090-01-01T00:00:00.000Z", "EventFilter": FILTER},
+            "Schedule": {"EndDate": "2090-01-01T00:00:00.000Z", "EventFilter": SHOWN_FILTER},
             "SessionCap": 1,
             "TotalCap": 9,
             "TreatmentId": "0",
@@ -108,3 +112,31 @@ def test_a_campaign_that_is_over_is_not_shown(app):
 def test_an_unknown_endpoint_is_not_found(app):
     with pytest.raises(app.client.exceptions.NotFoundException):
         messages(app, "nobody")
+
+
+def test_only_endpoints_of_the_in_app_type_are_shown_messages(app):
+    """So it says in Pinpoint's user guide, "Amazon Pinpoint in-app messaging channel"."""
+    app.put("a", ChannelType="IN_APP")
+    app.put("mail")
+    app.put("push", ChannelType="GCM")
+    in_app(app)
+
+    assert [len(messages(app, name)) for name in ("a", "mail", "push")] == [1, 0, 0]
+
+
+def test_many_clients_ask_at_once_when_nothing_is_cached(app):
+    """A change of any setting empties the caches: who then waits for a connection must not hold one."""
+    app.put("a", ChannelType="IN_APP")
+    campaign = in_app(app)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        for hour in ("08:00", "09:00", "10:00"):
+            quiet = {"QuietTime": {"Start": "01:00", "End": hour}}
+            app.client.update_application_settings(ApplicationId=app.id, WriteApplicationSettingsRequest=quiet)
+            found = list(clients.map(messages, [app] * CLIENTS, ["a"] * CLIENTS))
+
+            assert [[one["CampaignId"] for one in shown] for shown in found] == [[campaign]] * CLIENTS
+
+
+def test_what_no_client_could_show_is_refused(app):
+    with pytest.raises(app.client.exceptions.BadRequestException, match="InAppMessage: has nothing to show"):
+        in_app(app, MessageConfiguration={"InAppMessage": {"Body": "Hello"}})

@@ -118,12 +118,13 @@ def _merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 async def delete_campaign(call: Call, request: shapes.DeleteCampaignRequest) -> shapes.CampaignResponse:
     """Delete a campaign: what it has not sent yet is not sent."""
     app = await require_app(call, request["ApplicationId"])
+    arn = call.arn(f"apps/{app.app_id}/campaigns/{request['CampaignId']}")
+    campaign_tags = (await tags.tags_of(call, [arn])).get(arn, {})  # not meanwhile: that would take a second connection
     async with call.db.transaction() as connection:
         campaign = await store.lock_campaign(connection, app.app_id, request["CampaignId"])
-        document = await _shown(call, dataclasses.replace(campaign, fault="DELETED"))
         await store.delete_campaign(connection, app.app_id, campaign.campaign_id)
-        await tags.delete_tags(connection, document["Arn"])
-    return document
+        await tags.delete_tags(connection, arn)
+    return _document(call, dataclasses.replace(campaign, fault="DELETED"), campaign_tags)
 
 
 async def get_campaign(call: Call, request: shapes.GetCampaignRequest) -> shapes.CampaignResponse:

@@ -25,7 +25,7 @@ from repoint.resources.campaigns.store import StoredCampaign
 from repoint.resources.campaigns.treatments import DEFAULT_ID, HOLDOUT, Treatment, cohort_treatments, treatments_of
 from repoint.resources.segments.audience import load_condition
 from repoint.resources.segments.compile import Condition
-from repoint.resources.segments.store import load_segment
+from repoint.resources.segments.store import StoredSegment, load_segment
 from repoint.resources.templates.store import load_scheduled_template
 from repoint.wire.exceptions import BadRequestException
 
@@ -66,20 +66,38 @@ def treatments_in(campaign: StoredCampaign, wave: Wave) -> list[Treatment]:
     return [one for one in treatments_of(campaign.document) if one.treatment_id in wave.treatment_ids]
 
 
-async def condition_of(call: Call, connection: Connection, campaign: StoredCampaign, now: datetime) -> Condition:
-    """Who is in the campaign's segment, in the version the campaign has pinned.
+async def segment_of(call: Call, campaign: StoredCampaign) -> StoredSegment:
+    """The campaign's segment, in the version the campaign has pinned.
 
     Raises:
-        RunError: when the segment is gone, or rests on one that is.
+        RunError: when it is gone.
     """
     segment_id, version = campaign.document["SegmentId"], campaign.document["SegmentVersion"]
     segment = await call.db.cached(load_segment, (campaign.app_id, segment_id, version))
     if segment is None:
         raise RunError("DELETED", f"The segment {segment_id} was deleted")
+    return segment
+
+
+async def condition_in(connection: Connection, segment: StoredSegment, now: datetime) -> Condition:
+    """Who is in a segment.
+
+    Raises:
+        RunError: when it rests on one that is gone.
+    """
     try:
         return await load_condition(connection, segment, now)
     except BadRequestException as error:
         raise invalid(error) from None
+
+
+async def condition_of(call: Call, connection: Connection, campaign: StoredCampaign, now: datetime) -> Condition:
+    """Who is in the campaign's segment.
+
+    Raises:
+        RunError: when the segment is gone, or rests on one that is.
+    """
+    return await condition_in(connection, await segment_of(call, campaign), now)
 
 
 def selection_of(

@@ -8,6 +8,7 @@ from repoint.clock import iso8601
 from repoint.resources.apps import check_hook, check_quiet_time
 from repoint.resources.call import Call
 from repoint.resources.campaigns.contents import (
+    IN_APP_MEMBERS,
     PUSH_CHANNELS,
     PUSH_MEMBERS,
     TEMPLATE_TYPES,
@@ -153,6 +154,7 @@ async def check_contents(
         if document.get("Hook") and is_in_app(treatment):
             raise refuse("Hook", "cannot go with an in-app message, which is not sent but fetched")
         check_custom(treatment)
+        _check_in_app(treatment)
         _check_email(treatment)
         _check_texts(call, treatment)
         await _check_templates(call, treatment, known)
@@ -160,6 +162,14 @@ async def check_contents(
             rule = "there is nothing to send: give MessageConfiguration or TemplateConfiguration"
             raise refuse(f"{treatment.path}MessageConfiguration", rule)
         await _check_channels(call, app_id, treatment)
+
+
+def _check_in_app(treatment: Treatment) -> None:
+    """An in-app message has what clients are shown; of its Body they know nothing."""
+    message = treatment.message.get("InAppMessage")
+    if message and not any(message.get(name) for name in IN_APP_MEMBERS):
+        path = f"{treatment.path}MessageConfiguration.InAppMessage"
+        raise refuse(path, f"has nothing to show: give one of {', '.join(IN_APP_MEMBERS)}")
 
 
 def _check_email(treatment: Treatment) -> None:

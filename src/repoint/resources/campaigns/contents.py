@@ -26,6 +26,7 @@ TEMPLATE_TYPES = {
     "InAppTemplate": "INAPP",
 }
 SAYS_SOMETHING = ("Body", "HtmlBody", "JsonBody", "MediaUrl", "RawContent", "SilentPush", "Title")
+IN_APP_MEMBERS = ("Content", "CustomConfig", "Layout")
 SMS_SETTINGS = ("MessageType", "OriginationNumber", "SenderId", "EntityId", "TemplateId")
 # One picture has one name in campaigns and another in direct messages.
 PUSH_RENAMED = {"ImageSmallIconUrl": "SmallImageIconUrl"}
