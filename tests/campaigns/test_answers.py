@@ -73,6 +73,13 @@ def test_a_transformer_may_add_recommendations_and_nothing_else(change, fault):
         recommendations_in(RECOMMENDER, SENT, answer)
 
 
+def test_what_a_transformer_leaves_out_is_as_it_was():
+    """Functions of typed languages answer null for members they know and were not told."""
+    answer = {"Address": SENT["Address"], "Metrics": None, "RequestId": None, "Recommendations": {"Genre": "Comedy"}}
+
+    assert recommendations_in(RECOMMENDER, SENT, answer) == {"Genre": "Comedy"}
+
+
 def test_recommendations_are_found_wherever_they_are_put():
     answer = {**SENT, "User": {**SENT["User"], "Recommendations": {"Genre": "Comedy"}}}
 

@@ -7,6 +7,7 @@ PLAIN = {
     "RecommendationProviderRoleArn": "arn:aws:iam::123456789012:role/x",
     "RecommendationsDisplayName": "Offers",
 }
+TRANSFORMED = {"RecommendationTransformerUri": "f", "RecommendationsDisplayName": ""}
 
 
 def create(pinpoint, **given):
@@ -52,8 +53,22 @@ def test_configurations_are_a_regions_and_come_in_pages(server):
         ({"Attributes": {"a": "b"}}, "Attributes"),
         ({"RecommendationTransformerUri": "f", "Attributes": {"a": "b"}}, "RecommendationsDisplayName"),
         ({"RecommendationsDisplayName": "x" * 26}, "RecommendationsDisplayName"),
+        ({"RecommendationsDisplayName": "Offers!"}, "RecommendationsDisplayName"),
+        ({**TRANSFORMED, "Attributes": {"a b": "b"}}, "Attributes: 'a b' must have 1 to 50 letters"),
+        ({**TRANSFORMED, "Attributes": {"a.b": "b"}}, "Attributes: 'a.b' must have 1 to 50 letters"),
+        ({**TRANSFORMED, "Attributes": {"_a": "b"}}, "Attributes: '_a' must have 1 to 50 letters"),
+        ({**TRANSFORMED, "Attributes": {"x" * 51: "b"}}, "must have 1 to 50 letters"),
+        ({**TRANSFORMED, "Attributes": {"Title": "x" * 26}}, "Attributes.Title: must have 1 to 25 letters"),
+        ({**TRANSFORMED, "Attributes": {"Title": ""}}, "Attributes.Title: must have 1 to 25 letters"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(pinpoint, given, member):
     with pytest.raises(pinpoint.exceptions.BadRequestException, match=member):
         create(pinpoint, **given)
+
+
+def test_attributes_have_the_names_of_pinpoints_reference(pinpoint):
+    attributes = {"Title": "Film title", "2nd-title_x": "2nd title", "x" * 50: "x" * 25}
+    made = create(pinpoint, RecommendationTransformerUri="f", RecommendationsDisplayName="", Attributes=attributes)
+
+    assert made["Attributes"] == attributes

@@ -145,7 +145,7 @@ def recommendations_in(recommender: Recommender, sent: Mapping[str, Any], said: 
     if len(found) != 1 or not isinstance(found[0], dict) or not found[0]:
         raise AnswerFaultError(f"must have one {VALUES} object")
     for member, value in rest.items():
-        if sent.get(member, {}) != value:
+        if value is not None and sent.get(member, {}) != value:
             raise AnswerFaultError(f"{member}: cannot be changed")
     return {_configured(recommender, name): _value(name, value) for name, value in found[0].items()}
 

@@ -17,12 +17,13 @@ from repoint.wire.paging import split_page
 
 MODEL = re.compile(r"arn:aws[a-z-]*:personalize:[a-z0-9-]+:\d{12}:campaign/[A-Za-z0-9_-]{1,63}\Z")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,127}\Z")
+ATTRIBUTE = re.compile(r"[^\W_][\w-]{0,49}\Z")
+ATTRIBUTE_SHOWN = re.compile(r"[^\W_][\w -]{0,24}\Z")
+SHOWN = re.compile(r"[\w -]{0,25}\Z")
 BY_USER = "PINPOINT_USER_ID"
 ID_TYPES = ("PINPOINT_ENDPOINT_ID", BY_USER)
 DESCRIPTION_CHARACTERS_MAX = 128
-DISPLAY_CHARACTERS_MAX = 25
 ATTRIBUTES_MAX = 10
-ATTRIBUTE_CHARACTERS_MAX = 50
 PER_MESSAGE = 5
 RECOMMENDERS_MAX = 100
 
@@ -154,16 +155,24 @@ def _check(document: Mapping[str, Any]) -> None:
         raise BadRequestException(
             "RecommendationsDisplayName: is required without RecommendationTransformerUri, and only without it"
         )
-    if len(display or "") > DISPLAY_CHARACTERS_MAX:
-        raise BadRequestException(f"RecommendationsDisplayName: must be at most {DISPLAY_CHARACTERS_MAX} characters")
+    if not SHOWN.match(display or ""):
+        raise BadRequestException("RecommendationsDisplayName: must have 1 to 25 letters, digits, spaces, - and _")
     if len(attributes) > ATTRIBUTES_MAX:
         raise BadRequestException(f"Attributes: must be at most {ATTRIBUTES_MAX}")
     for name, shown in attributes.items():
-        if not 1 <= len(name) <= ATTRIBUTE_CHARACTERS_MAX or len(shown) > DISPLAY_CHARACTERS_MAX:
-            raise BadRequestException(
-                f"Attributes: a name has 1 to {ATTRIBUTE_CHARACTERS_MAX} characters, what is shown for it at most "
-                f"{DISPLAY_CHARACTERS_MAX}"
-            )
+        _check_attribute(name, shown)
+
+
+def _check_attribute(name: str, shown: str) -> None:
+    """What is no word cannot be said in a template, where an attribute is `Recommendations.` and its name."""
+    if not ATTRIBUTE.match(name):
+        raise BadRequestException(
+            f"Attributes: {name[:100]!r} must have 1 to 50 letters, digits, - and _, a letter or digit first"
+        )
+    if not ATTRIBUTE_SHOWN.match(shown):
+        raise BadRequestException(
+            f"Attributes.{name}: must have 1 to 25 letters, digits, spaces, - and _, a letter or digit first"
+        )
 
 
 def _check_far_ends(document: Mapping[str, Any]) -> None:
