@@ -39,6 +39,18 @@ def test_a_hooks_answer_is_an_endpoint_that_can_be_written_or_a_fault(said):
     assert not NUL.search(msgspec.json.encode(changed))
 
 
+def test_a_hook_that_answers_what_it_was_told_changes_nothing():
+    """Not even an attribute that has the name under which hooks are told the cohort."""
+    endpoint = stored_endpoint(
+        attributes={"A": ["1", "2"], "CohortId": ["own"]},
+        demographic={"Make": "Acme"},
+        location={"City": "Graz", "Latitude": 47.07},
+        user_attributes={"Name": ["Ann"]},
+    )
+
+    assert changed_endpoint(endpoint, endpoint_document(endpoint)) == endpoint
+
+
 @LEISURELY
 @given(ENDPOINTS | ANYTHING)
 def test_a_transformers_answer_has_the_attributes_configured_or_is_a_fault(said):

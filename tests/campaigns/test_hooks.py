@@ -1,6 +1,7 @@
 """Campaign hooks: a function looks over the endpoints just before their messages are made."""
 
 import json
+from base64 import b64encode
 from collections import Counter
 
 import pytest
@@ -93,6 +94,21 @@ def test_a_url_gets_the_payload_of_the_guide(app, far_end):
             }
         },
     }
+
+
+def test_a_urls_user_and_password_are_its_authentication(app, far_end):
+    """So said the API's reference, and Terraform's says it still. What people are told does not have the password."""
+    url = far_end.serve("/hook-user", lambda _: (200, b'{"a": 1}')).replace("https://", "https://me:p%40ss@")
+    app.put("a")
+    campaign = app.campaign(**hook(url))
+    app.finished(campaign)
+    given = [headers["authorization"] for headers, body in far_end.requests if campaign.encode() in body]
+    [why] = as_json(app, "why", campaign, "a")[1]
+    told = why["text"].partition("HOOK_FAILURE: ")[2]
+
+    assert given == [f"Basic {b64encode(b'me:p@ss').decode()}"]
+    assert told == f"{url.replace('p%40ss', '***')}: a: the endpoint: must be a map"
+    assert "p%40ss" not in json.dumps(why)
 
 
 def test_an_audience_is_looked_over_fifty_at_a_time(app, far_end):

@@ -16,7 +16,7 @@ from repoint.bindings.clients import Clients
 from repoint.bindings.far_ends import FarEnds
 from repoint.bindings.local import INVOKE_SECONDS, LocalFailure, LocalFunction
 from repoint.bindings.store import Binding
-from repoint.bindings.webhooks import WebhookError, Webhooks
+from repoint.bindings.webhooks import WebhookError, Webhooks, shown
 from repoint.clock import Clock
 from repoint.db import Database
 from repoint.sealing import Seal
@@ -30,7 +30,10 @@ RETRY_SECONDS_FIRST = 0.5
 LAMBDA = re.compile(
     r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?\Z"
 )
-WEB_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z")
+_PLACE = r"[A-Za-z0-9][A-Za-z0-9._~:-]*([/?#][A-Za-z0-9._~?/#:;=&%-]*)?\Z"
+_USER = r"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[A-Za-z0-9._~!$&'()*+,;=%-]*)?@"
+WEB_URL = re.compile(rf"https://{_PLACE}")
+HOOK_URL = re.compile(rf"https://({_USER})?{_PLACE}")
 
 
 class FunctionError(Exception):
@@ -209,7 +212,7 @@ def stop_if_resting(far_ends: FarEnds, name: str) -> None:
         RestingError: when it is to be left alone.
     """
     if seconds := far_ends.admit(name):
-        raise RestingError(f"{name}: failed again and again, and is left alone for {seconds:.0f} seconds more")
+        raise RestingError(f"{shown(name)}: failed again and again, and is left alone for {seconds:.0f} seconds more")
 
 
 async def bound(db: Database, seal: Seal, name: str) -> Binding:
@@ -230,7 +233,7 @@ def _decoded(name: str, content: bytes) -> Any:
     try:
         return msgspec.json.decode(content) if content.strip() else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AnswerError(f"{name}: answered no JSON") from error
+        raise AnswerError(f"{shown(name)}: answered no JSON") from error
 
 
 def is_url(uri: str) -> bool:

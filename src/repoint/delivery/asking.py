@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from repoint.bindings.functions import FunctionError, Functions, RestingError
+from repoint.bindings.webhooks import shown
 from repoint.delivery.payloads import Documents, divide, sound
 from repoint.delivery.pipeline import Delivery
 from repoint.delivery.provider import CalledOutcome, DeliveryStatus, left_alone
@@ -63,7 +64,7 @@ class Asker:
         except RestingError as error:
             answers.failures.update(dict.fromkeys(endpoints, Failure(str(error), is_resting=True)))
         except (FunctionError, AnswerFaultError) as error:
-            text = str(error) if uri in str(error) else f"{uri}: {error}"
+            text = str(error) if shown(uri) in str(error) else f"{shown(uri)}: {error}"
             answers.failures.update(dict.fromkeys(endpoints, Failure(text)))
 
 

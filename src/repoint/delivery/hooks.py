@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
+from repoint.bindings.webhooks import shown
 from repoint.delivery.asking import AnswerFaultError, Answers, Asker, Failure, given_id, groups_of
 from repoint.delivery.payloads import endpoint_document, hook_head, sound
 from repoint.delivery.pipeline import Delivery, stopped
@@ -53,7 +54,7 @@ def _heed(delivery: Delivery, answers: Answers) -> Outcome | None:
         changed = changed_endpoint(delivery.endpoint, said)
         overrides = _overrides(said) if delivery.plan.channel_type in OVERRIDDEN_TYPES else {}
     except AnswerFaultError as error:
-        return Failure(f"{delivery.plan.hook}: {endpoint_id}: {error}").outcome(HOOK_FAILURE)
+        return Failure(f"{shown(delivery.plan.hook)}: {endpoint_id}: {error}").outcome(HOOK_FAILURE)
     if changed.is_opted_out or not changed.is_active:
         return stopped(400, FILTERED_OUT)
     delivery.endpoint = changed
@@ -112,9 +113,11 @@ def _lists(
         return known
     found = {}
     for name, values in _mapping(member, given[member]).items():
-        if name != left_out or name in known:
+        if name != left_out:
             several = values if isinstance(values, list) else [values]
             found[sound(name)] = [_text(f"{member}.{name}", value) for value in several if value is not None]
+    if left_out in known:
+        found[left_out] = known[left_out]
     return found
 
 

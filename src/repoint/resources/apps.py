@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
-from repoint.bindings.functions import LAMBDA, WEB_URL
+from repoint.bindings.functions import HOOK_URL, LAMBDA
 from repoint.clock import iso8601
 from repoint.db import Database
 from repoint.resources import tags
@@ -165,7 +165,7 @@ def check_hook(path: str, hook: Mapping[str, str]) -> None:
         raise BadRequestException(f"{path}: can have LambdaFunctionName or WebUrl, not both")
     if function and not LAMBDA.match(function):
         raise BadRequestException(f"{path}.LambdaFunctionName: must be the name or ARN of a Lambda function")
-    if url and not WEB_URL.match(url):
+    if url and not HOOK_URL.match(url):
         raise BadRequestException(f"{path}.WebUrl: must be an https:// URL")
     if hook.get("Mode") and not function and not url:
         raise BadRequestException(f"{path}: needs LambdaFunctionName or WebUrl")

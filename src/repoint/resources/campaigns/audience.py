@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from repoint.bindings.webhooks import shown
 from repoint.db import Connection
 from repoint.resources.call import Call
 from repoint.resources.campaigns.checks import channel_fault
@@ -204,6 +205,6 @@ def facts_of(
         "Daily": rules.daily,
         "DailyOfApplication": rules.daily_of_app,
         "QuietTime": dict(quiet_time_of(treatment, campaign.defaults)),
-        "Hook": content.get("Hook"),
+        "Hook": shown(content.get("Hook", "")) or None,
         "SelectedAt": now.isoformat(),
     }
