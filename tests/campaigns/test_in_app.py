@@ -124,6 +124,18 @@ def test_only_endpoints_of_the_in_app_type_are_shown_messages(app):
     assert [len(messages(app, name)) for name in ("a", "mail", "push")] == [1, 0, 0]
 
 
+def test_a_client_without_an_address_has_not_opted_out_by_that(app):
+    """AWS Amplify's make endpoints of a ChannelType and no more; those of other types are opted out until they say."""
+    for name, given in {"new": {}, "out": {"OptOut": "ALL"}, "in": {"OptOut": "NONE"}}.items():
+        app.put(name, ChannelType="IN_APP", Address=None, **given)
+    app.put("push", ChannelType="GCM", Address=None)
+    in_app(app)
+    found = {name: app.client.get_endpoint(ApplicationId=app.id, EndpointId=name) for name in ("new", "push")}
+
+    assert [len(messages(app, name)) for name in ("new", "out", "in")] == [1, 0, 1]
+    assert [one["EndpointResponse"]["OptOut"] for one in found.values()] == ["NONE", "ALL"]
+
+
 def test_many_clients_ask_at_once_when_nothing_is_cached(app):
     """A change of any setting empties the caches: who then waits for a connection must not hold one."""
     app.put("a", ChannelType="IN_APP")
