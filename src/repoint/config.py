@@ -33,7 +33,8 @@ class Settings:
     host: str = setting("127.0.0.1", "The address to listen on.")
     port: int = setting(8000, "The port to listen on; 0 takes a free one.", at_most=PORT_MAX)
     database_url: str = setting("", "A PostgreSQL 16 or newer to use instead of the embedded one.", secret=True)
-    database_connections: int = setting(8, "Connections to PostgreSQL each process may hold.", at_least=1)
+    # What begins runs and what answers events each hold one while they ask for another.
+    database_connections: int = setting(8, "Connections to PostgreSQL each process may hold; at least 3.", at_least=3)
     secret_key: str = setting(
         "", "64 hex digits that seal secrets at rest; made in the data directory if not given.", secret=True
     )

@@ -80,6 +80,7 @@ def test_doctor_says_when_the_secret_key_is_another(tmp_path):
         (("serve", "--event-retention-days", "0"), "--event-retention-days"),
         (("serve", "--event-retention-days", "1000000"), "--event-retention-days"),
         (("serve", "--port", "65536"), "--port"),
+        (("serve", "--database-connections", "2"), "--database-connections"),
         (("serve", "--public-url", "mail.example.com"), "public-url"),
         (("serve", "--public-url", "https://mail.example.com/'"), "public-url"),
         (("serve", "--public-url", "https://"), "public-url"),
