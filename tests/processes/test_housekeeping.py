@@ -13,7 +13,7 @@ from tests.kpis.asking import ask
 from tests.streams.conftest import arn_of, lines_of, put_numbered, stream_to
 
 
-def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):
+def test_what_is_older_than_the_ledger_keeps_it_is_removed_and_the_inbox_keeps_the_newest(tmp_path):
     first = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
     with psycopg.connect(dsn_of(first.data_dir), autocommit=True) as connection:
         connection.execute(
@@ -26,12 +26,20 @@ def test_what_is_older_than_the_ledger_keeps_it_is_removed(tmp_path):
                SELECT 'a', 'x', age::text, 'm' || age, 'SMS', '+1', 'SENT', now() - age * interval '1 day', now()
                FROM unnest(ARRAY[1, 100]) AS age"""
         )
+        connection.execute(
+            """INSERT INTO inbox_message (received_at, channel_type, message_id, sender, recipient, subject, preview,
+                   content)
+               SELECT now(), 'SMS', 'm' || number, '', '', '', '', '{}' FROM generate_series(1, 5) AS number"""
+        )
     assert first.stop() == 0
-    second = start_server(tmp_path / "data", "--message-retention-days", "30", "--log-level", "error")
+    limits = ("--message-retention-days", "30", "--inbox-messages-max", "2")
+    second = start_server(tmp_path / "data", *limits, "--log-level", "error")
     with psycopg.connect(dsn_of(second.data_dir), autocommit=True) as connection:
         query = "SELECT (SELECT array_agg(message_id) FROM receipt), (SELECT array_agg(message_id) FROM message)"
 
         assert eventually(lambda: connection.execute(query).fetchone() == (["m1"], ["m1"]))
+        query = "SELECT array_agg(message_id ORDER BY inbox_id) FROM inbox_message"
+        assert eventually(lambda: connection.execute(query).fetchone() == (["m4", "m5"],))
     assert second.stop() == 0
 
 
@@ -69,23 +77,6 @@ def test_what_metrics_know_of_a_campaign_goes_with_the_log_and_comes_again(tmp_p
 
         assert eventually(lambda: ask(client, app_id, "unique-deliveries", CampaignId="c100")) == {"": 1.0}
         assert ask(client, app_id, "unique-deliveries", CampaignId="c1") == {"": 1.0}
-    assert second.stop() == 0
-
-
-def test_the_inbox_keeps_the_newest(tmp_path):
-    first = start_server(tmp_path / "data", "--workers", "0", "--log-level", "error")
-    with psycopg.connect(dsn_of(first.data_dir), autocommit=True) as connection:
-        connection.execute(
-            """INSERT INTO inbox_message (received_at, channel_type, message_id, sender, recipient, subject, preview,
-                   content)
-               SELECT now(), 'SMS', 'm' || number, '', '', '', '', '{}' FROM generate_series(1, 5) AS number"""
-        )
-    assert first.stop() == 0
-    second = start_server(tmp_path / "data", "--inbox-messages-max", "2", "--log-level", "error")
-    with psycopg.connect(dsn_of(second.data_dir), autocommit=True) as connection:
-        query = "SELECT array_agg(message_id ORDER BY inbox_id) FROM inbox_message"
-
-        assert eventually(lambda: connection.execute(query).fetchone() == (["m4", "m5"],))
     assert second.stop() == 0
 
 

@@ -246,10 +246,7 @@ def test_settings_that_cannot_be_are_refused(post, app_id, tmp_path):
         ("preferences", "set", "--app", app_id, "--file", tmp_path / "odd.toml"),
         ("preferences", "set", "--app", app_id, "--field", "nothing"),
         ("tracking", "set", "--app", "0" * 32, "--no-opens"),
-        *(
-            ("tracking", "set", "--app", app_id, "--domain", domain)
-            for domain in ("ftp://x", "[x", "x:y", "u@x", "x?y", "x/'")
-        ),
+        *(("tracking", "set", "--app", app_id, "--domain", domain) for domain in ("ftp://x", "[x", "x/'")),
     ]
     done = [repoint(post, *arguments, check=False) for arguments in tries]
 
