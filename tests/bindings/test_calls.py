@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import socketserver
-import threading
 import time
 from datetime import UTC, datetime
 
@@ -19,6 +17,7 @@ from repoint.delivery.provider import CustomMessage
 from repoint.delivery.providers.custom import CalledProvider
 from repoint.sealing import Seal
 from tests.campaigns.far_end import FarEnd, function_arn
+from tests.far_ends import dripping
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 ARN = function_arn("called")
@@ -92,26 +91,9 @@ def test_a_url_that_leads_nowhere_cannot_be_reached(call, url):
             call("aws", what)
 
 
-class Drip(socketserver.BaseRequestHandler):
-    """Answers for ever, a byte at a time: never silent for long, and never done."""
-
-    def handle(self):
-        self.request.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        try:
-            while True:
-                self.request.sendall(b" ")
-                time.sleep(0.05)
-        except OSError:
-            pass
-
-
 def test_an_answer_that_drips_ends_at_the_time_limit(call):
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(FunctionError, match=r"no answer within 0\.3 seconds"):
-            call(f"http://127.0.0.1:{server.server_address[1]}/", seconds=0.3)
-        server.shutdown()
+    with dripping() as url, pytest.raises(FunctionError, match=r"no answer within 0\.3 seconds"):
+        call(url, seconds=0.3)
 
 
 def test_lambda_is_invoked_by_arn_and_answers(call, far_end):

@@ -7,18 +7,20 @@ import ssl
 import threading
 import urllib.parse
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.far_ends import HttpFarEnd
+
 ACCOUNT = "123456789012"
 
 
-class FarEnd:
-    """An HTTP server on a free port of 127.0.0.1; with a certificate's file it speaks TLS.
+class FarEnd(HttpFarEnd):
+    """With a certificate's file it speaks TLS.
 
     `answers` are functions by path (of Lambda's Invoke: by name or ARN), each from a payload to a status and a body (of
     Invoke: to the result). `headers` are those of answers to HEAD and `head_status` its status, by path. `calls` are
@@ -26,11 +28,10 @@ class FarEnd:
     """
 
     def __init__(self, certificate=None):
+        super().__init__(self._handler())
         self.answers, self.calls, self.headers, self.lock = {}, {}, {}, threading.Lock()
         self.requests = []
         self.held, self.head_status = {}, {}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # callers hang up on who is slow
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -38,15 +39,7 @@ class FarEnd:
             self.server.socket = context.wrap_socket(
                 self.server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+            self.url = self.url.replace("http:", "https:")
 
     def serve(self, path, answer=lambda payload: (200, b""), **head):
         """Answer at a path from now on; returns its URL. `head` are the headers of answers to HEAD."""

@@ -2,26 +2,17 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.far_ends import HttpFarEnd
 
 
-class Receiver:
-    """An HTTP server; `answer` makes a status and a body of what it got. `bodies` are those it has answered 2xx."""
+class Receiver(HttpFarEnd):
+    """`answer` makes a status and a body of what it got. `bodies` are those it has answered 2xx."""
 
     def __init__(self, answer=lambda body: (204, b"")):
+        super().__init__(self._handler())
         self.answer, self.bodies, self.attempts = answer, [], []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
     @property
     def records(self):

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import socketserver
 import subprocess
 import threading
-import time
 from datetime import UTC, datetime
 
 import boto3
@@ -24,6 +22,7 @@ from repoint.streams.sinks.kinesis import KinesisSink
 from repoint.streams.sinks.webhook import WebhookSink
 from tests.conftest import REPOINT, eventually
 from tests.events.conftest import event
+from tests.far_ends import dripping
 from tests.streams.conftest import (
     arn_of,
     bind,
@@ -335,19 +334,6 @@ def test_streams_whose_far_ends_hang_leave_other_threads_alone():
         assert asyncio.run(crowd()) == "free"
 
 
-class Drip(socketserver.BaseRequestHandler):
-    """Answers for ever, a byte at a time: never silent for long, and never done."""
-
-    def handle(self):
-        self.request.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        try:
-            while True:
-                self.request.sendall(b" ")
-                time.sleep(0.05)
-        except OSError:
-            pass
-
-
 def post(url):
     async def write():
         sink = WebhookSink(httpx.AsyncClient(), url, "", lambda: 0.0)
@@ -361,12 +347,8 @@ def post(url):
 
 def test_a_webhook_that_drips_ends_at_the_time_limit(monkeypatch):
     monkeypatch.setattr(webhook, "TIMEOUT_SECONDS", 0.3)
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(SinkError, match=r"no answer within 0\.3 seconds"):
-            post(f"http://127.0.0.1:{server.server_address[1]}/")
-        server.shutdown()
+    with dripping() as url, pytest.raises(SinkError, match=r"no answer within 0\.3 seconds"):
+        post(url)
 
 
 def test_a_long_answer_is_an_answer():

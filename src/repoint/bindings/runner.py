@@ -69,13 +69,17 @@ def read_frame(stream: BinaryIO) -> Any:
     return json.loads(stream.read(HEAD.unpack(head)[0]))
 
 
-def write_frame(stream: BinaryIO, document: Any, bytes_max: int) -> None:
-    """One frame; where it has too many bytes, one that says so."""
-    data = json.dumps(document).encode()
+def write_frame(stream: BinaryIO, data: bytes, bytes_max: int) -> None:
+    """One frame of JSON; where it has too many bytes, one that says so."""
     if len(data) > bytes_max:
-        data = json.dumps({"too_large": len(data)}).encode()
+        data = encoded({"too_large": len(data)})
     stream.write(HEAD.pack(len(data)) + data)
     stream.flush()
+
+
+def encoded(document: Any) -> bytes:
+    """As JSON."""
+    return json.dumps(document).encode()
 
 
 def failure(error: BaseException) -> dict[str, Any]:
@@ -101,21 +105,21 @@ def load(path: str, name: str) -> Any:
     return getattr(module, name)
 
 
-def answer_of(handler: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """What a call comes to."""
+def answer_of(handler: Any, request: dict[str, Any]) -> bytes:
+    """What a call comes to, as JSON."""
     global current_request  # noqa: PLW0603 - as Lambda's runtime keeps it: there is one at a time
     current_request = request["context"]["request_id"]
     try:
         answer = {"result": handler(request["event"], Context(request["context"]))}
     except Exception as error:  # noqa: BLE001 - whatever the file does wrong is the caller's to know
         traceback.print_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-        return {"failure": failure(error)}
+        return encoded({"failure": failure(error)})
     try:
-        json.dumps(answer)
+        return encoded(answer)
     except (TypeError, ValueError, RecursionError, MemoryError) as error:
         message = f"Unable to marshal response: {str(error) or type(error).__name__}"
-        return {"failure": {"errorMessage": message, "errorType": "Runtime.MarshalError", "stackTrace": []}}
-    return answer
+        refusal = {"errorMessage": message, "errorType": "Runtime.MarshalError", "stackTrace": []}
+        return encoded({"failure": refusal})
 
 
 def end_with(requests: int) -> None:
@@ -144,9 +148,9 @@ def main() -> None:
     try:
         handler = load(path, name)
     except BaseException as error:  # noqa: BLE001 - the same
-        write_frame(answers, {"failure": failure(error) | {"when": "init"}}, int(bytes_max))
+        write_frame(answers, encoded({"failure": failure(error) | {"when": "init"}}), int(bytes_max))
         return
-    write_frame(answers, {"ready": True}, int(bytes_max))
+    write_frame(answers, encoded({"ready": True}), int(bytes_max))
     while (request := read_frame(requests)) is not None:
         answer = answer_of(handler, request)
         with contextlib.suppress(ValueError, OSError):  # it may have closed it

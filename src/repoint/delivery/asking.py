@@ -64,8 +64,12 @@ class Asker:
         except RestingError as error:
             answers.failures.update(dict.fromkeys(endpoints, Failure(str(error), is_resting=True)))
         except (FunctionError, AnswerFaultError) as error:
-            text = str(error) if shown(uri) in str(error) else f"{shown(uri)}: {error}"
-            answers.failures.update(dict.fromkeys(endpoints, Failure(text)))
+            answers.failures.update(dict.fromkeys(endpoints, Failure(told(uri, error))))
+
+
+def told(uri: str, error: Exception) -> str:
+    """What is wrong with a far end, which the text names once, without its password."""
+    return str(error) if shown(uri) in str(error) else f"{shown(uri)}: {error}"
 
 
 def said_of(endpoints: Documents, reply: Any) -> Mapping[str, Any]:

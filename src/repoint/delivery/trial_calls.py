@@ -7,8 +7,7 @@ from typing import Any
 
 from repoint.bindings.functions import FunctionError, Functions
 from repoint.bindings.models import Models
-from repoint.bindings.webhooks import shown
-from repoint.delivery.asking import AnswerFaultError, said_of
+from repoint.delivery.asking import AnswerFaultError, said_of, told
 from repoint.delivery.payloads import activity_members, endpoint_document, hook_head
 from repoint.delivery.rehearsal import rehearsing_planner
 from repoint.resources.apps import load_app
@@ -79,5 +78,5 @@ async def _fault(functions: Functions, models: Models, uri: str, head: Mapping[s
             return ""
         said_of({}, await functions.invoke(uri, {**head, "Endpoints": {}}))
     except (FunctionError, AnswerFaultError) as error:
-        return str(error) if shown(uri) in str(error) else f"{shown(uri)}: {error}"
+        return told(uri, error)
     return ""

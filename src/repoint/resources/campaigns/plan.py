@@ -100,14 +100,12 @@ async def _plan(connection: Connection, run: Run, now: datetime, *, late_seconds
     is_late = now - run.start > timedelta(seconds=late_seconds) and not timetable.is_windowed
     # A run that comes while the campaign is paused is skipped, and not made up for; a window opens, and waits.
     is_skipped = campaign.is_paused and not timetable.is_windowed
-    until = closes_at(timetable, run.slot)
-    if following is not None:
-        until = min(until, opens_at(timetable, following))
-    if is_skipped and until > now:
-        await _put_off(connection, run, until)
-        return
     if is_skipped:
-        pass
+        closes = closes_at(timetable, run.slot)
+        until = min(closes, opens_at(timetable, following)) if following else closes
+        if until > now:
+            await _put_off(connection, run, until)
+            return
     elif is_late or is_superseded:
         late = f"It was to begin at {run.start:%Y-%m-%d %H:%M:%S} UTC and was found at {now:%Y-%m-%d %H:%M:%S} UTC"
         why = "the next run was due by then" if is_superseded and not is_late else "too late to begin"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from repoint.clock import iso8601
 from repoint.db import Database
@@ -14,7 +14,6 @@ from repoint.resources.endpoints.store import Endpoint, fold, get
 
 # Failures that begin with a word of campaign_send_status: what had to be asked first failed, and nothing was sent.
 UNASKED = ("HOOK_FAILURE", "RECOMMENDATION_FAILURE")
-FACTS, MESSAGE_ID, DROPPED = 6, 13, 14  # where a row has these
 # Why an endpoint has nothing from a campaign that waits for events.
 UNANSWERED = {"EVENT": "NO_EVENT", "IN_APP_EVENT": "FETCHED"}
 # Each reason as a sentence; the facts of its run are put in.
@@ -58,12 +57,37 @@ class Answer:
     facts: Mapping[str, Any]
 
 
+class _Row(NamedTuple):
+    """An activity, and what there is of the endpoint in it: a message, a drop, or neither (all None)."""
+
+    frequency: str
+    activity_id: str
+    app_id: str
+    slot: datetime
+    treatment_id: str
+    state: str
+    reason: str
+    facts: Mapping[str, Any]
+    started_at: datetime | None
+    message_state: str | None
+    status_code: int
+    status_message: str
+    attempts: int
+    modified_at: datetime
+    message_id: str | None
+    dropped: str | None
+
+    def answer(self, reason: str, text: str) -> Answer:
+        """What became of the endpoint here."""
+        return Answer(self.activity_id, self.slot, self.treatment_id, reason, text, self.facts)
+
+
 async def explain(db: Database, campaign_id: str, endpoint_id: str) -> list[Answer]:
     """An answer for each run of the campaign, the latest first; for a run of several treatments the one that counts.
 
     A window has one for each message that answered an event, and one for the last event that was left unanswered.
     """
-    rows = await db.fetch_all(
+    found = await db.fetch_all(
         """SELECT a.frequency, a.activity_id, a.app_id, a.slot, a.treatment_id, a.state, a.reason, a.facts,
                   a.started_at, m.state, m.status_code, m.status_message, m.attempts, m.modified_at, m.message_id,
                   d.reason
@@ -77,72 +101,61 @@ async def explain(db: Database, campaign_id: str, endpoint_id: str) -> list[Answ
                m.message_id, a.treatment_id""",
         [fold(endpoint_id), fold(endpoint_id), campaign_id],
     )
-    if not rows:
-        return []
-    endpoint = await get(db, rows[0][2], endpoint_id)
-    found: list[Answer] = []
-    for (_, frequency), same in groupby(rows, key=lambda row: (row[3], row[0])):
-        of_run = [row[1:] for row in same]
-        if frequency in WINDOWED:
-            found += _of_window(frequency, of_run, endpoint)
-        else:
-            found.append(_answer(of_run[0], endpoint))
-    return found
-
-
-def _of_window(frequency: str, rows: Sequence[tuple[Any, ...]], endpoint: Endpoint | None) -> list[Answer]:
-    """What became of an endpoint's events while a campaign waited for them."""
-    messages = {row[MESSAGE_ID]: row for row in rows if row[MESSAGE_ID] is not None}
-    found = [_answer(row, endpoint) for row in messages.values()]
-    dropped = next((row for row in rows if row[DROPPED] is not None), None)
-    if dropped is not None:
-        text = f"an event of the endpoint was not answered: {_sentence(dropped[DROPPED], dropped[FACTS], endpoint)}"
-        found.append(Answer(dropped[0], dropped[2], dropped[3], dropped[DROPPED], text, dropped[FACTS]))
     if not found:
-        activity_id, _, slot, treatment_id, *_ = rows[0]
-        reason = UNANSWERED[frequency]
-        found.append(Answer(activity_id, slot, treatment_id, reason, SENTENCES[reason], rows[0][FACTS]))
-    return found
+        return []
+    rows = [_Row(*row) for row in found]
+    endpoint = await get(db, rows[0].app_id, endpoint_id)
+    answers: list[Answer] = []
+    for (_, frequency), same in groupby(rows, key=lambda row: (row.slot, row.frequency)):
+        of_run = list(same)
+        if frequency in WINDOWED:
+            answers += _of_window(frequency, of_run, endpoint)
+        else:
+            answers.append(_answer(of_run[0], endpoint))
+    return answers
 
 
-def _answer(row: tuple[Any, ...], endpoint: Endpoint | None) -> Answer:
-    activity_id, _, slot, treatment_id, state, why, facts, started_at, *rest = row
-    *message, dropped = rest
-    if message[0] is not None:
-        reason, text = _of_message(message, facts)
-    elif dropped is not None:
-        reason, text = dropped, _sentence(dropped, facts, endpoint)
-    elif started_at is None:
-        reason, text = state, f"the run did not select anybody: {why or 'it has not begun'}"
-    else:
-        reason, now = "NOT_A_MEMBER", "" if endpoint else "; there is none of this id now"
-        text = (
-            f"the endpoint was not in segment {facts.get('SegmentId')} version {facts.get('SegmentVersion')} "
-            f"when the audience was taken, at {iso8601(started_at)}{now}"
-        )
-    return Answer(activity_id, slot, treatment_id, reason, text, facts)
+def _of_window(frequency: str, rows: Sequence[_Row], endpoint: Endpoint | None) -> list[Answer]:
+    """What became of an endpoint's events while a campaign waited for them."""
+    messages = {row.message_id: row for row in rows if row.message_id is not None}
+    found = [_answer(row, endpoint) for row in messages.values()]
+    for row in rows:
+        if row.dropped is not None:
+            why = _sentence(row.dropped, row.facts, endpoint)
+            found.append(row.answer(row.dropped, f"an event of the endpoint was not answered: {why}"))
+            break
+    reason = UNANSWERED[frequency]
+    return found or [rows[0].answer(reason, SENTENCES[reason])]
 
 
-def _of_message(message: list[Any], facts: Mapping[str, Any]) -> tuple[str, str]:
-    state, status_code, status_message, attempts, modified_at, message_id = message
-    when = iso8601(modified_at)
-    if state == "SENT":
-        return (
-            "SENT",
-            f"sent at {when} as message {message_id}, attempt {attempts or 1}: {status_message or 'accepted'}",
-        )
-    if state == "FAILED":
-        word = status_message.partition(":")[0]
-        return (
-            word if word in UNASKED else "FAILED",
-            f"not delivered, attempt {attempts}, at {when}: {status_code} {status_message}",
-        )
-    if state == "UNKNOWN":
-        return "UNKNOWN", f"nobody knows, attempt {attempts}, at {when}: {status_message}"
-    if state == "STOPPED":
-        is_known = status_message in SENTENCES
-        return status_message if is_known else "STOPPED", _sentence(status_message, facts, None)
-    return "WAITING", f"still to be sent; attempts so far: {attempts}"
+def _answer(row: _Row, endpoint: Endpoint | None) -> Answer:
+    if row.message_state is not None:
+        return row.answer(*_of_message(row))
+    if row.dropped is not None:
+        return row.answer(row.dropped, _sentence(row.dropped, row.facts, endpoint))
+    if row.started_at is None:
+        return row.answer(row.state, f"the run did not select anybody: {row.reason or 'it has not begun'}")
+    now = "" if endpoint else "; there is none of this id now"
+    return row.answer(
+        "NOT_A_MEMBER",
+        f"the endpoint was not in segment {row.facts.get('SegmentId')} version {row.facts.get('SegmentVersion')} "
+        f"when the audience was taken, at {iso8601(row.started_at)}{now}",
+    )
+
+
+def _of_message(row: _Row) -> tuple[str, str]:
+    when, said = iso8601(row.modified_at), row.status_message
+    if row.message_state == "SENT":
+        return "SENT", f"sent at {when} as message {row.message_id}, attempt {row.attempts or 1}: {said or 'accepted'}"
+    if row.message_state == "FAILED":
+        word = said.partition(":")[0]
+        text = f"not delivered, attempt {row.attempts}, at {when}: {row.status_code} {said}"
+        return word if word in UNASKED else "FAILED", text
+    if row.message_state == "UNKNOWN":
+        return "UNKNOWN", f"nobody knows, attempt {row.attempts}, at {when}: {said}"
+    if row.message_state == "STOPPED":
+        return said if said in SENTENCES else "STOPPED", _sentence(said, row.facts, None)
+    return "WAITING", f"still to be sent; attempts so far: {row.attempts}"
 
 
 def _sentence(reason: str, facts: Mapping[str, Any], endpoint: Endpoint | None) -> str:
